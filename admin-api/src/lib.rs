@@ -1,0 +1,153 @@
+//! The HTTP side of a node: health and metrics. The binary mounts it; what it shows comes through [`Control`].
+
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use actix_web::{HttpResponse, web};
+use gateway_core::attempt::record::AttemptId;
+use gateway_core::event::Event;
+use gateway_core::time::Timestamp;
+use serde::Serialize;
+use std::sync::Arc;
+
+/// What the HTTP side may know of the node and ask of it. The gateway implements it, so that this crate needs no gateway.
+pub trait Control: Send + Sync {
+    /// Whether this node is worse than its peers, and in what.
+    fn readiness(&self) -> Readiness;
+
+    /// The metrics in Prometheus' text format.
+    ///
+    /// # Errors
+    ///
+    /// What kept them from being written.
+    fn metrics(&self) -> Result<String, String>;
+
+    /// What this node remembers of one attempt, oldest first.
+    fn events(&self, id: AttemptId) -> Vec<(Timestamp, Event)>;
+
+    /// Reads the configuration again and swaps it whole, or changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Every fault with its key path and remedy.
+    fn reload(&self) -> Result<(), String>;
+
+    /// New sign-ins are left to other nodes from now on; running ones finish.
+    fn drain(&self);
+}
+
+/// Whether to send this node new sign-ins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Readiness {
+    /// The conclusion.
+    pub ready: bool,
+    /// What it was drawn from.
+    pub checks: Vec<Check>,
+}
+
+/// One thing that readiness looks at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// Its name: `listeners`, `permits`, `store`, `draining`.
+    pub name: &'static str,
+    /// Whether it is well.
+    pub ok: bool,
+    /// What is wrong and what to do, or a figure.
+    pub detail: String,
+}
+
+impl Readiness {
+    /// Ready if every check is.
+    pub fn of(checks: Vec<Check>) -> Self {
+        Self { ready: checks.iter().all(|check| check.ok), checks }
+    }
+}
+
+/// Mounts the routes.
+pub fn routes(control: Arc<dyn Control>) -> impl FnOnce(&mut web::ServiceConfig) + Clone {
+    move |config| {
+        config
+            .app_data(web::Data::from(control))
+            .route("/livez", web::get().to(livez))
+            .route("/readyz", web::get().to(readyz))
+            .route("/metrics", web::get().to(metrics));
+    }
+}
+
+/// Alive means that this thread still answers: restarting a node helps against nothing else.
+async fn livez() -> HttpResponse {
+    HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/plain; charset=utf-8")).body("ok\n")
+}
+
+async fn readyz(control: web::Data<dyn Control>) -> HttpResponse {
+    let readiness = control.readiness();
+    let mut response = if readiness.ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    response.insert_header((CACHE_CONTROL, "no-store")).json(readiness)
+}
+
+async fn metrics(control: web::Data<dyn Control>) -> HttpResponse {
+    match control.metrics() {
+        Ok(text) => {
+            HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")).body(text)
+        }
+        Err(error) => HttpResponse::InternalServerError().body(format!("the metrics cannot be written: {error}\n")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::{App, test};
+
+    struct Node {
+        store_ok: bool,
+    }
+
+    impl Control for Node {
+        fn readiness(&self) -> Readiness {
+            let detail = "the disk is full".to_owned();
+            Readiness::of(vec![
+                Check { name: "listeners", ok: true, detail: String::new() },
+                Check { name: "store", ok: self.store_ok, detail },
+            ])
+        }
+
+        fn metrics(&self) -> Result<String, String> {
+            if self.store_ok { Ok("orthrus_x 1\n".to_owned()) } else { Err("no".to_owned()) }
+        }
+
+        fn events(&self, _id: AttemptId) -> Vec<(Timestamp, Event)> {
+            vec![]
+        }
+
+        fn reload(&self) -> Result<(), String> {
+            Ok(())
+        }
+
+        fn drain(&self) {}
+    }
+
+    async fn ask(path: &str, store_ok: bool) -> (u16, String) {
+        let app = test::init_service(App::new().configure(routes(Arc::new(Node { store_ok })))).await;
+        let response = test::call_service(&app, test::TestRequest::get().uri(path).to_request()).await;
+        let status = response.status().as_u16();
+        (status, String::from_utf8_lossy(&test::read_body(response).await).into_owned())
+    }
+
+    #[actix_rt::test]
+    async fn a_healthy_node_says_so() {
+        assert_eq!(ask("/livez", true).await, (200, "ok\n".into()));
+        assert_eq!(ask("/metrics", true).await, (200, "orthrus_x 1\n".into()));
+        let (status, body) = ask("/readyz", true).await;
+        assert_eq!(status, 200);
+        assert!(body.starts_with(r#"{"ready":true,"checks":[{"name":"listeners","ok":true"#), "{body}");
+    }
+
+    #[actix_rt::test]
+    async fn a_sick_node_is_alive_and_not_ready_and_says_why() {
+        assert_eq!(ask("/livez", false).await.0, 200);
+        let (status, body) = ask("/readyz", false).await;
+        assert_eq!(status, 503);
+        assert!(body.contains("the disk is full"), "{body}");
+        assert_eq!(ask("/metrics", false).await.0, 500);
+        assert_eq!(ask("/nothing", false).await.0, 404);
+    }
+}

@@ -1,0 +1,187 @@
+//! The records that nodes share: the attempt, its challenge, and what is remembered of a user. Plain data; the rules that
+//! change them are in [`super::transition`].
+
+use super::state::StateId;
+use crate::reason::Reason;
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Who drives an attempt: a node in one of its lives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// The configured node id.
+    pub node: Arc<str>,
+    /// Drawn at each start.
+    pub incarnation: u64,
+}
+
+/// Names an attempt in logs, traces and calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct AttemptId(pub [u8; 16]);
+
+impl std::fmt::Display for AttemptId {
+    /// As a UUID, which is what logs and clouds expect of a correlation id.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (at, octet) in self.0.iter().enumerate() {
+            if matches!(at, 4 | 6 | 8 | 10) {
+                f.write_str("-")?;
+            }
+            write!(f, "{octet:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What makes two packets the same attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct AttemptKey {
+    /// The RADIUS client entry, or its `attempt_group`.
+    pub group: Arc<str>,
+    /// The canonical user.
+    pub user: Arc<str>,
+    /// Calling-Station-Id, where the NAS sends one.
+    pub station: Option<Box<[u8]>>,
+}
+
+/// One person's one try to pass the second factor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Grows with each owner and each new beginning: a write with an old one fails.
+    pub epoch: u64,
+    /// Who drives it.
+    pub owner: Owner,
+    /// Its correlation id.
+    pub id: AttemptId,
+    /// When its first packet was received.
+    pub begun: Timestamp,
+    /// When it was claimed.
+    pub claimed: Timestamp,
+    /// The second factor that it is to pass.
+    pub factor: Arc<str>,
+    /// When it ends undecided.
+    pub deadline: Timestamp,
+    /// Where it stands.
+    pub phase: Phase,
+    /// Wrong codes so far.
+    pub wrong: u8,
+    /// When the record may be forgotten.
+    pub expires: Timestamp,
+}
+
+/// Where an attempt stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// Claimed; nothing went out to the user yet.
+    Begun,
+    /// A challenge is out.
+    Challenged {
+        /// Under this State.
+        state: StateId,
+        /// When it was first sent.
+        since: Timestamp,
+    },
+    /// Decided.
+    Settled {
+        /// How.
+        verdict: Settled,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// The outcome of a second factor, as committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Settled {
+    /// The factor was proved.
+    Passed,
+    /// It was not.
+    Failed(Reason),
+}
+
+/// What the first leg earned and the last leg is answered with: the accept after a code carries the same attributes as one
+/// without a second factor would.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Authorization {
+    /// The first factor that was passed; `None` where the client has none.
+    pub first_factor: Option<Arc<str>>,
+    /// The policy that permitted.
+    pub policy: Arc<str>,
+    /// Its reply attributes, encoded.
+    pub reply: Arc<[u8]>,
+    /// What the cloud knows the user as: the directory may have told a better name than the identity's own.
+    pub upn: Arc<str>,
+}
+
+/// What a challenge waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Purpose {
+    /// A code for a second factor.
+    Code {
+        /// The configured name of the second factor.
+        factor: Arc<str>,
+        /// What the provider wants back.
+        session: Vec<u8>,
+        /// What the accept will carry.
+        authorization: Authorization,
+    },
+    /// Another round of a first factor.
+    Round {
+        /// The configured name of the first factor.
+        factor: Arc<str>,
+        /// What the back end wants back.
+        session: Vec<u8>,
+    },
+}
+
+/// Who looks at the answer to a challenge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Progress {
+    /// Nobody yet.
+    Issued,
+    /// One packet's exchange.
+    Checking {
+        /// Which packet.
+        packet: PacketDigest,
+        /// Since when; long ago means that its exchange died.
+        since: Timestamp,
+    },
+}
+
+/// Names one packet: a digest over where it came from and all its octets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PacketDigest(pub [u8; 16]);
+
+/// What is out under one State.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Challenge {
+    /// Whose it is: only packets with the same key may answer.
+    pub key: AttemptKey,
+    /// The attempt's correlation id.
+    pub id: AttemptId,
+    /// When the attempt began.
+    pub begun: Timestamp,
+    /// The epoch it was issued under.
+    pub epoch: u64,
+    /// What it waits for.
+    pub purpose: Purpose,
+    /// Who looks at it.
+    pub progress: Progress,
+    /// The State as sent, so that a repeat gets the same octets.
+    pub wire: Vec<u8>,
+    /// What the user was asked.
+    pub message: Arc<str>,
+    /// When an answer is too late.
+    pub expires: Timestamp,
+}
+
+/// What is remembered of one user across attempts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserRecord {
+    /// Wrong codes in the window.
+    pub wrong_codes: u32,
+    /// When the window began.
+    pub window_began: Timestamp,
+    /// For each token: the lowest moving factor that it may still use, and when that may be forgotten.
+    pub used: Vec<([u8; 16], u64, Option<Timestamp>)>,
+}

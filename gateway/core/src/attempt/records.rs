@@ -1,0 +1,440 @@
+//! The records of some users, and how each change works on them: the body of the transitions.
+
+use super::record::{
+    Attempt, AttemptId, AttemptKey, Authorization, Challenge, PacketDigest, Phase, Progress, Purpose, Settled,
+    UserRecord,
+};
+use super::state::StateId;
+use super::transition::{Change, NewChallenge, Outcome, Rules, Taken, Transition, Unanswered};
+use crate::factor::{CodeUse, TokenId, UsedCodes};
+use crate::reason::Reason;
+use crate::time::Timestamp;
+use foldhash::fast::RandomState;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// After this a claim that never prompted is anybody's: twice [`CLAIM_HOLDS`](super::transition::CLAIM_HOLDS), so that two clocks may differ by as much.
+const CLAIM_LAPSES: Duration = Duration::from_secs(2);
+/// After this an exchange that checks an answer is dead, and another packet may check again; the dead one's verdict no
+/// longer commits, because the challenge names the new packet.
+const CHECK_LAPSES: Duration = Duration::from_secs(30);
+/// How long it is remembered that a State has served, to tell a replay from one that came too late. Both are refused.
+const SPENT_IS_KNOWN: Duration = Duration::from_secs(60);
+/// A record outlives its deadline by this much, so that late packets get a reason instead of a riddle.
+const AFTERLIFE: Duration = Duration::from_secs(10);
+
+/// Keyed by names of users who have proved a password and by numbers that we drew ourselves: nobody can aim at collisions, and
+/// the standard library's hash cost more than the transitions.
+type Map<K, V> = HashMap<K, V, RandomState>;
+
+/// The records of some slots.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Records {
+    /// Attempts.
+    pub attempts: Map<AttemptKey, Box<Attempt>>,
+    /// Challenges that wait, by the name in their State.
+    pub challenges: Map<StateId, Box<Challenge>>,
+    /// States that have served, and until when that is remembered.
+    pub spent: Map<StateId, Timestamp>,
+    /// Users by canonical name.
+    pub users: Map<Arc<str>, UserRecord>,
+    /// Since when the memory of used codes is complete.
+    pub used_since: Timestamp,
+}
+
+/// What undoes a settlement.
+#[derive(Debug)]
+pub struct Undo {
+    key: AttemptKey,
+    epoch: u64,
+    state: StateId,
+    code: CodeUse,
+    attempt: Box<Attempt>,
+    challenge: Box<Challenge>,
+    next: Option<([u8; 16], u64, Option<Timestamp>)>,
+}
+
+impl Transition {
+    /// Runs it on `records`.
+    pub fn apply(&self, records: &mut Records, now: Timestamp) -> Outcome {
+        let Self { key, change, rules } = self;
+        match change {
+            Change::Claim { .. } => records.claim(key, change, rules, now),
+            Change::Issue { epoch, challenge } => records.issue(key, *epoch, challenge, rules, now),
+            Change::IssueRound { id, begun, challenge } => {
+                records.put(key, *id, *begun, 0, challenge, now.after(rules.challenge_lifetime));
+                Outcome::Done
+            }
+            Change::Take { state, packet } => records.take(key, *state, *packet, rules, now),
+            Change::Release { state, packet } => match records.checked(*state, *packet) {
+                Some(challenge) => {
+                    challenge.progress = Progress::Issued;
+                    Outcome::Done
+                }
+                None => Outcome::Discarded(Reason::Superseded),
+            },
+            Change::Retry { state, packet, challenge } => records.retry(key, *state, *packet, challenge, rules, now),
+            Change::Settle { epoch, taken, verdict, code } => {
+                records.settle(key, *epoch, *taken, *verdict, *code, rules, now)
+            }
+            Change::FinishRound { state, packet } => {
+                if records.checked(*state, *packet).is_none() {
+                    return Outcome::Discarded(Reason::Superseded);
+                }
+                records.spend(*state, now);
+                Outcome::Done
+            }
+        }
+    }
+}
+
+/// Whether `at` is less than `span` ago. A clock that was set back must not make a moment last for hours.
+fn within(at: Timestamp, now: Timestamp, span: Duration) -> bool {
+    at <= now && now.since(at) < span
+}
+
+impl Records {
+    fn claim(&mut self, key: &AttemptKey, change: &Change, rules: &Rules, now: Timestamp) -> Outcome {
+        let Change::Claim { owner, id, begun, factor, authorization } = change else {
+            return Outcome::Discarded(Reason::Unexpected);
+        };
+        if self.locked(&key.user, rules, now) {
+            return Outcome::Refused(Reason::TooManyWrongCodes);
+        }
+        let mut epoch = 1;
+        if let Some(attempt) = self.attempts.get(key) {
+            epoch = attempt.epoch.saturating_add(1);
+            let live = now < attempt.deadline;
+            let same = attempt.factor == *factor;
+            match attempt.phase {
+                Phase::Settled { verdict: Settled::Passed, at } if same && within(at, now, rules.repeat_window) => {
+                    // Without a station nobody can tell a repeat from another device of the same user, and where no first
+                    // factor was asked the repeat has proved nothing at all.
+                    let told = key.station.is_some() && authorization.first_factor.is_some();
+                    return if rules.answer_repeats && told {
+                        Outcome::PassedAlready { id: attempt.id }
+                    } else {
+                        Outcome::Discarded(Reason::RepeatAfterSuccess)
+                    };
+                }
+                Phase::Begun if live && within(attempt.claimed, now, CLAIM_LAPSES) => {
+                    return Outcome::Discarded(Reason::RepeatWhilePending);
+                }
+                Phase::Challenged { state, since } if live => {
+                    let fresh = same && within(since, now, rules.challenge_repeat);
+                    if let Some(again) = self.challenge_again(state, fresh, authorization, now) {
+                        return again;
+                    }
+                }
+                _ => {}
+            }
+        }
+        let deadline = now.after(rules.deadline);
+        let attempt = Attempt {
+            epoch,
+            owner: owner.clone(),
+            id: *id,
+            begun: *begun,
+            claimed: now,
+            factor: factor.clone(),
+            deadline,
+            phase: Phase::Begun,
+            wrong: 0,
+            expires: deadline.after(AFTERLIFE),
+        };
+        self.attempts.insert(key.clone(), Box::new(attempt));
+        Outcome::Claimed { epoch }
+    }
+
+    /// The challenge that is out, for a repeat of the first leg; or `None` once it is burnt, for a new beginning.
+    fn challenge_again(
+        &mut self,
+        state: StateId,
+        fresh: bool,
+        authorization: &Authorization,
+        now: Timestamp,
+    ) -> Option<Outcome> {
+        let challenge = self.challenges.get_mut(&state)?;
+        if let Progress::Checking { since, .. } = challenge.progress
+            && within(since, now, CHECK_LAPSES)
+        {
+            return Some(Outcome::Discarded(Reason::RepeatWhilePending));
+        }
+        if challenge.progress == Progress::Issued && fresh {
+            // The repeat proved the first factor and ran policy by itself: its authorization is the one that counts.
+            if let Purpose::Code { authorization: remembered, .. } = &mut challenge.purpose {
+                *remembered = authorization.clone();
+            }
+            return Some(Outcome::ChallengedAlready {
+                id: challenge.id,
+                wire: challenge.wire.clone(),
+                message: challenge.message.clone(),
+            });
+        }
+        self.spend(state, now);
+        None
+    }
+
+    /// A State serves once.
+    fn spend(&mut self, state: StateId, now: Timestamp) {
+        self.challenges.remove(&state);
+        self.spent.insert(state, now.after(SPENT_IS_KNOWN));
+    }
+
+    fn issue(&mut self, key: &AttemptKey, epoch: u64, new: &NewChallenge, rules: &Rules, now: Timestamp) -> Outcome {
+        let Some(attempt) = self.attempts.get_mut(key).filter(|attempt| attempt.epoch == epoch) else {
+            return Outcome::Discarded(Reason::Superseded);
+        };
+        if attempt.phase != Phase::Begun {
+            return Outcome::Discarded(Reason::Superseded);
+        }
+        let expires = now.after(rules.challenge_lifetime);
+        attempt.phase = Phase::Challenged { state: new.state, since: now };
+        attempt.deadline = attempt.deadline.max(expires);
+        attempt.expires = attempt.deadline.after(AFTERLIFE);
+        let (id, begun) = (attempt.id, attempt.begun);
+        self.put(key, id, begun, epoch, new, expires);
+        Outcome::Done
+    }
+
+    fn put(
+        &mut self,
+        key: &AttemptKey,
+        id: AttemptId,
+        begun: Timestamp,
+        epoch: u64,
+        new: &NewChallenge,
+        expires: Timestamp,
+    ) {
+        let challenge = Challenge {
+            key: key.clone(),
+            id,
+            begun,
+            epoch,
+            purpose: new.purpose.clone(),
+            progress: Progress::Issued,
+            wire: new.wire.clone(),
+            message: new.message.clone(),
+            expires,
+        };
+        self.challenges.insert(new.state, Box::new(challenge));
+    }
+
+    fn take(
+        &mut self,
+        key: &AttemptKey,
+        state: StateId,
+        packet: PacketDigest,
+        rules: &Rules,
+        now: Timestamp,
+    ) -> Outcome {
+        let locked = self.locked(&key.user, rules, now);
+        let used = self.used(&key.user);
+        let wrong = self.attempts.get(key).map_or(0, |attempt| attempt.wrong);
+        let Some(challenge) = self.challenges.get_mut(&state) else {
+            let spent = self.spent.contains_key(&state);
+            return Outcome::Refused(if spent { Reason::StateSpent } else { Reason::StateUnknown });
+        };
+        if challenge.key.user != key.user {
+            return Outcome::Refused(Reason::StateOtherUser);
+        }
+        if challenge.key.group != key.group {
+            return Outcome::Refused(Reason::StateOtherClient);
+        }
+        if challenge.key.station != key.station {
+            return Outcome::Refused(Reason::StateOtherStation);
+        }
+        if now >= challenge.expires {
+            return Outcome::Refused(Reason::StateUnknown);
+        }
+        // The same packet again means that its exchange died: as long as that one lives, the listener knows the packet.
+        if let Progress::Checking { since, packet: holder } = challenge.progress
+            && holder != packet
+            && within(since, now, CHECK_LAPSES)
+        {
+            return Outcome::Discarded(Reason::StateChecking);
+        }
+        if locked {
+            return Outcome::Refused(Reason::TooManyWrongCodes);
+        }
+        challenge.progress = Progress::Checking { packet, since: now };
+        Outcome::Taken(Box::new(Taken {
+            id: challenge.id,
+            begun: challenge.begun,
+            epoch: challenge.epoch,
+            purpose: challenge.purpose.clone(),
+            last_try: wrong.saturating_add(1) >= rules.tries,
+            used,
+        }))
+    }
+
+    /// The challenge that `packet` took and nobody took from it since.
+    fn checked(&mut self, state: StateId, packet: PacketDigest) -> Option<&mut Challenge> {
+        let challenge = self.challenges.get_mut(&state)?.as_mut();
+        matches!(challenge.progress, Progress::Checking { packet: holder, .. } if holder == packet).then_some(challenge)
+    }
+
+    fn retry(
+        &mut self,
+        key: &AttemptKey,
+        state: StateId,
+        packet: PacketDigest,
+        new: &NewChallenge,
+        rules: &Rules,
+        now: Timestamp,
+    ) -> Outcome {
+        let Some(challenge) = self.checked(state, packet) else {
+            return Outcome::Discarded(Reason::Superseded);
+        };
+        let epoch = challenge.epoch;
+        let Some(attempt) = self.attempts.get_mut(key).filter(|attempt| attempt.epoch == epoch) else {
+            return Outcome::Discarded(Reason::Superseded);
+        };
+        attempt.wrong = attempt.wrong.saturating_add(1);
+        attempt.phase = Phase::Challenged { state: new.state, since: now };
+        let (id, begun) = (attempt.id, attempt.begun);
+        // The time for the whole dialogue does not grow with each wrong code.
+        let expires = now.after(rules.challenge_lifetime).min(attempt.deadline);
+        self.spend(state, now);
+        self.put(key, id, begun, epoch, new, expires);
+        self.count_wrong(&key.user, rules, now);
+        Outcome::Done
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one caller, which takes the variant apart")]
+    fn settle(
+        &mut self,
+        key: &AttemptKey,
+        epoch: u64,
+        taken: Option<(StateId, PacketDigest)>,
+        verdict: Settled,
+        code: Option<CodeUse>,
+        rules: &Rules,
+        now: Timestamp,
+    ) -> Outcome {
+        let ours = self.attempts.get(key).is_some_and(|attempt| {
+            attempt.epoch == epoch && !matches!(attempt.phase, Phase::Settled { .. }) && now < attempt.expires
+        });
+        if !ours || taken.is_some_and(|(state, packet)| self.checked(state, packet).is_none()) {
+            return Outcome::Discarded(Reason::Superseded);
+        }
+        if let Some(code) = code {
+            if code.factor < self.used(&key.user).next(code.token) {
+                return Outcome::Refused(Reason::CodeReplayed);
+            }
+            self.remember(&key.user, code);
+        }
+        if let Some((state, _)) = taken {
+            self.spend(state, now);
+            match verdict {
+                Settled::Passed => self.forgive(&key.user),
+                Settled::Failed(_) => self.count_wrong(&key.user, rules, now),
+            }
+        }
+        if let Some(attempt) = self.attempts.get_mut(key) {
+            attempt.phase = Phase::Settled { verdict, at: now };
+            attempt.expires = attempt.deadline.max(now.after(rules.repeat_window)).after(AFTERLIFE);
+        }
+        Outcome::Done
+    }
+
+    fn locked(&self, user: &str, rules: &Rules, now: Timestamp) -> bool {
+        self.users.get(user).is_some_and(|record| {
+            record.wrong_codes >= rules.wrong_codes && now.since(record.window_began) < rules.wrong_codes_window
+        })
+    }
+
+    fn count_wrong(&mut self, user: &Arc<str>, rules: &Rules, now: Timestamp) {
+        let record = self.users.entry(user.clone()).or_default();
+        if record.wrong_codes == 0 || now.since(record.window_began) >= rules.wrong_codes_window {
+            record.wrong_codes = 0;
+            record.window_began = now;
+        }
+        record.wrong_codes = record.wrong_codes.saturating_add(1);
+    }
+
+    fn forgive(&mut self, user: &str) {
+        if let Some(record) = self.users.get_mut(user) {
+            record.wrong_codes = 0;
+        }
+    }
+
+    pub(super) fn used(&self, user: &str) -> UsedCodes {
+        let next = self.users.get(user).map(|record| &record.used).into_iter().flatten();
+        UsedCodes { since: self.used_since, next: next.map(|(token, next, _)| (TokenId(*token), *next)).collect() }
+    }
+
+    /// Remembers that `code` was used: the store loads its durable memory through this as well.
+    pub fn remember(&mut self, user: &Arc<str>, code: CodeUse) {
+        let record = self.users.entry(user.clone()).or_default();
+        let next = code.factor.saturating_add(1);
+        match record.used.iter_mut().find(|(token, ..)| *token == code.token.0) {
+            Some(used) => *used = (code.token.0, used.1.max(next), code.forget),
+            None => record.used.push((code.token.0, next, code.forget)),
+        }
+    }
+
+    /// Undoes a settlement that could not be made durable, as far as nothing has happened since: the same packet may be judged
+    /// again.
+    pub fn undo(&mut self, undo: Undo) {
+        let Undo { key, epoch, state, code, attempt, challenge, next } = undo;
+        // Only this very use: where a later code was used meanwhile, the memory must not run backwards.
+        let ours = (code.token.0, code.factor.saturating_add(1));
+        if let Some(user) = self.users.get_mut(&key.user)
+            && let Some(at) = user.used.iter().position(|(token, used, _)| (*token, *used) == ours)
+        {
+            user.used.remove(at);
+            user.used.extend(next);
+        }
+        if self.attempts.get(&key).is_some_and(|now| now.epoch == epoch) {
+            self.attempts.insert(key, attempt);
+            self.spent.remove(&state);
+            self.challenges.insert(state, challenge);
+        }
+    }
+
+    /// What undoes a settlement by `code`, to be taken before it.
+    pub fn before(&self, key: &AttemptKey, state: StateId, code: CodeUse) -> Option<Undo> {
+        let attempt = self.attempts.get(key)?.clone();
+        let challenge = self.challenges.get(&state)?.clone();
+        let used = self.users.get(&key.user).map(|user| &user.used);
+        let next = used.into_iter().flatten().find(|(token, ..)| *token == code.token.0).copied();
+        Some(Undo { key: key.clone(), epoch: attempt.epoch, state, code, attempt, challenge, next })
+    }
+
+    /// How many records there are, but for States that have served: those go within a minute.
+    pub fn len(&self) -> usize {
+        self.attempts.len() + self.challenges.len() + self.users.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Forgets what has expired, and names the attempts whose challenge nobody answered.
+    pub fn sweep(&mut self, now: Timestamp, wrong_codes_window: Duration) -> Vec<Unanswered> {
+        let mut unanswered = Vec::new();
+        self.challenges.retain(|state, challenge| {
+            let live = now < challenge.expires.after(AFTERLIFE);
+            if !live {
+                let newest = self.attempts.get(&challenge.key).is_none_or(
+                    |attempt| matches!(attempt.phase, Phase::Challenged { state: out, .. } if out == *state),
+                );
+                if newest {
+                    let (key, id, begun) = (challenge.key.clone(), challenge.id, challenge.begun);
+                    unanswered.push(Unanswered { key, id, begun });
+                }
+            }
+            live
+        });
+        self.attempts.retain(|_, attempt| now < attempt.expires);
+        self.spent.retain(|_, until| now < *until);
+        self.users.retain(|_, record| {
+            record.used.retain(|(_, _, forget)| forget.is_none_or(|forget| now < forget));
+            !record.used.is_empty() || (record.wrong_codes > 0 && now.since(record.window_began) < wrong_codes_window)
+        });
+        unanswered
+    }
+}

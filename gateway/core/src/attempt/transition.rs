@@ -1,0 +1,197 @@
+//! The rules that change the records: one [`Transition`] in, one [`Outcome`] out, atomically. There is no bare get and set,
+//! so two nodes cannot interleave between a look and a write.
+//!
+//! Every record that a transition touches belongs to one user, and so lies in one slot.
+
+use super::record::{AttemptId, AttemptKey, Authorization, Owner, PacketDigest, Purpose, Settled};
+use super::state::StateId;
+use crate::factor::{CodeUse, UsedCodes};
+use crate::reason::Reason;
+use crate::time::Timestamp;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A claim older than this may no longer begin a prompt, by the owner's own clock.
+pub const CLAIM_HOLDS: Duration = Duration::from_secs(1);
+/// The rules for one attempt, from the configuration that it began with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// How long an attempt may take.
+    pub deadline: Duration,
+    /// How many wrong codes end it.
+    pub tries: u8,
+    /// How long a challenge waits for its answer.
+    pub challenge_lifetime: Duration,
+    /// A repeat of the first leg within this gets the same challenge.
+    pub challenge_repeat: Duration,
+    /// A new packet within this after a success is a repeat.
+    pub repeat_window: Duration,
+    /// A repeat after success gets the same verdict instead of silence.
+    pub answer_repeats: bool,
+    /// Wrong codes of a user within `wrong_codes_window` that refuse every further one.
+    pub wrong_codes: u32,
+    /// The window of `wrong_codes`.
+    pub wrong_codes_window: Duration,
+}
+
+/// A challenge to be put into the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewChallenge {
+    /// Its name.
+    pub state: StateId,
+    /// The State attribute as it will be sent.
+    pub wire: Vec<u8>,
+    /// What it waits for.
+    pub purpose: Purpose,
+    /// What the user is asked.
+    pub message: Arc<str>,
+}
+
+/// One atomic change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// Whose records.
+    pub key: AttemptKey,
+    /// What to do with them.
+    pub change: Change,
+    /// The rules in force for this attempt.
+    pub rules: Arc<Rules>,
+}
+
+/// The changes there are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Begin an attempt, or learn that one is under way. The first factor is proved.
+    Claim {
+        /// Who wants it.
+        owner: Owner,
+        /// The correlation id of a new attempt.
+        id: AttemptId,
+        /// When its first packet was received.
+        begun: Timestamp,
+        /// The second factor that is to be passed: another one is another attempt.
+        factor: Arc<str>,
+        /// What a challenge that is out already should now be answered with.
+        authorization: Authorization,
+    },
+    /// Put a code challenge out for an attempt that this owner claimed.
+    Issue {
+        /// The epoch of the claim.
+        epoch: u64,
+        /// The challenge.
+        challenge: NewChallenge,
+    },
+    /// Put a challenge out for another round of the first factor: there is no attempt yet.
+    IssueRound {
+        /// The correlation id.
+        id: AttemptId,
+        /// When the first packet was received.
+        begun: Timestamp,
+        /// The challenge.
+        challenge: NewChallenge,
+    },
+    /// Take a challenge to check an answer to it. A State serves once.
+    Take {
+        /// Which.
+        state: StateId,
+        /// The packet that brings the answer.
+        packet: PacketDigest,
+    },
+    /// The answer could not be checked: another packet may try.
+    Release {
+        /// Which challenge.
+        state: StateId,
+        /// The packet that took it.
+        packet: PacketDigest,
+    },
+    /// The code was wrong and tries are left: spend the State and put a new one out.
+    Retry {
+        /// The challenge that was taken.
+        state: StateId,
+        /// The packet that took it.
+        packet: PacketDigest,
+        /// The next challenge.
+        challenge: NewChallenge,
+    },
+    /// Commit the outcome; whoever speaks sends what was committed.
+    Settle {
+        /// The epoch of the claim.
+        epoch: u64,
+        /// The challenge and the packet that took it, where the outcome came by a code.
+        taken: Option<(StateId, PacketDigest)>,
+        /// The outcome.
+        verdict: Settled,
+        /// The code that proved it.
+        code: Option<CodeUse>,
+    },
+    /// A first factor answered its round: spend the State.
+    FinishRound {
+        /// Which challenge.
+        state: StateId,
+        /// The packet that took it.
+        packet: PacketDigest,
+    },
+}
+
+/// What came of a transition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The attempt is yours, under this epoch.
+    Claimed {
+        /// The epoch.
+        epoch: u64,
+    },
+    /// A challenge for this attempt is out already: send it again.
+    ChallengedAlready {
+        /// The attempt's correlation id.
+        id: AttemptId,
+        /// The State.
+        wire: Vec<u8>,
+        /// The question.
+        message: Arc<str>,
+    },
+    /// This user passed a moment ago and the rules answer repeats.
+    PassedAlready {
+        /// The attempt's correlation id.
+        id: AttemptId,
+    },
+    /// The change is in the store.
+    Done,
+    /// The challenge is yours to check.
+    Taken(Box<Taken>),
+    /// Refused: answer with a reject.
+    Refused(Reason),
+    /// Not to be answered at all.
+    Discarded(Reason),
+}
+
+/// A challenge, taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// The attempt's correlation id.
+    pub id: AttemptId,
+    /// When the attempt began.
+    pub begun: Timestamp,
+    /// The epoch to settle under.
+    pub epoch: u64,
+    /// What the challenge waited for.
+    pub purpose: Purpose,
+    /// Whether a wrong code may be followed by another.
+    pub last_try: bool,
+    /// What is remembered of the user's codes.
+    pub used: UsedCodes,
+}
+
+/// An attempt that ended because nobody answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unanswered {
+    /// Its key.
+    pub key: AttemptKey,
+    /// Its correlation id.
+    pub id: AttemptId,
+    /// When it began.
+    pub begun: Timestamp,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! `[attempts]`: one person's one try to pass the second factor.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+use super::{report::Report, units::Span};
+
+/// How long one person's one try to pass the second factor may take, and what the person reads meanwhile.
+///
+/// ```toml
+/// [attempts]
+/// deadline = "90s"
+/// tries = 3
+/// ```
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawAttempts {
+    /// How long an attempt may take, from its claim to its outcome. One that waits for a code lasts at least until its first
+    /// challenge ends (`challenge_lifetime`), and wrong codes do not lengthen it. Too short, and people who look for their
+    /// phone are refused; too long, and a forgotten attempt keeps its records for that time.
+    #[schemars(extend("x-min" = "5s", "x-max" = "10m"))]
+    pub deadline: Span,
+    /// Codes that may be tried in one attempt. One is harsh to fat fingers; each one more is one more guess.
+    #[schemars(range(min = 1, max = 10))]
+    pub tries: u64,
+    /// How long a code may be entered after it was asked for. Too short, and slow typists start over with the password; too
+    /// long, and a password that somebody watched stays half a sign-in for that time.
+    #[schemars(extend("x-min" = "10s", "x-max" = "1h"))]
+    pub challenge_lifetime: Span,
+    /// A new request of the same sign-in (same user, RADIUS client or group, and Calling-Station-Id, with the right password
+    /// again) within this time gets the same challenge; a later one burns it and begins a new one. Too short, and an impatient VPN server invalidates the question its user is answering. May not
+    /// exceed `challenge_lifetime`.
+    #[schemars(extend("x-min" = "0s", "x-max" = "10m"))]
+    pub challenge_repeat: Span,
+    /// How long after a success a new request with the password counts as a repeat of that sign-in and not as a new one. (A
+    /// State that has served is refused whoever brings it; a NAS that repeats the same packet gets the same reply.) Too
+    /// short, and a VPN server that lost the accept makes its user start over; too long, and somebody who reconnects at once is
+    /// kept waiting.
+    #[schemars(extend("x-min" = "0s", "x-max" = "5m"))]
+    pub repeat_window: Span,
+    /// What a repeat within `repeat_window` gets.
+    pub after_success: AfterSuccess,
+    /// What the user reads when a code is asked for; at most 240 octets.
+    pub prompt: String,
+    /// What the user reads after a wrong code; at most 240 octets.
+    pub prompt_again: String,
+    /// What the user reads when refused; at most 240 octets. It is the same for every cause, so that nobody learns
+    /// which of the factors was wrong. Empty sends none.
+    pub reject_message: String,
+}
+
+impl Default for RawAttempts {
+    fn default() -> Self {
+        Self {
+            deadline: Span::secs(90),
+            tries: 3,
+            challenge_lifetime: Span::secs(180),
+            challenge_repeat: Span::secs(30),
+            repeat_window: Span::secs(10),
+            after_success: AfterSuccess::Discard,
+            prompt: "Enter the code from your authenticator app:".to_owned(),
+            prompt_again: "That code was not right. Enter the next code:".to_owned(),
+            reject_message: "Sign-in refused.".to_owned(),
+        }
+    }
+}
+
+/// What happens to a new packet of an attempt that has just succeeded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum AfterSuccess {
+    /// Silence: one approval lets in one packet.
+    #[default]
+    Discard,
+    /// The same verdict again, for a VPN server that sends new packets instead of repeating the old one. Within
+    /// `repeat_window` the password alone then opens the door a second time. Requests without Calling-Station-Id are
+    /// discarded all the same, because a repeat cannot be told from another device of the user.
+    Answer,
+}
+
+/// The limits and words of an attempt, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempts {
+    /// How long the second factor may take in all.
+    pub deadline: Duration,
+    /// Codes that may be tried.
+    pub tries: u32,
+    /// How long a challenge may be answered.
+    pub challenge_lifetime: Duration,
+    /// How long a repeat of the first leg gets the same challenge.
+    pub challenge_repeat: Duration,
+    /// How long after a success a further request counts as a repeat.
+    pub repeat_window: Duration,
+    /// What such a repeat gets.
+    pub after_success: AfterSuccess,
+    /// Reply-Message of a challenge, 1 to 240 octets.
+    pub prompt: String,
+    /// Reply-Message of a challenge after a wrong code, 1 to 240 octets.
+    pub prompt_again: String,
+    /// Reply-Message of a reject, 0 to 240 octets.
+    pub reject_message: String,
+}
+
+/// The longest text we put into a Reply-Message: an attribute holds 253 octets (RFC 2865 §5.18), and some VPN servers add
+/// their own words.
+const LONGEST_MESSAGE: usize = 240;
+
+/// Below this, people who unlock a phone and read a code are too slow.
+const HUMAN: Span = Span::secs(30);
+
+impl RawAttempts {
+    pub(super) fn check(&self, report: &mut Report) -> Attempts {
+        report.within("attempts.deadline", &self.deadline, Span::secs(5), Span::secs(600));
+        report.within("attempts.challenge_lifetime", &self.challenge_lifetime, Span::secs(10), Span::secs(3600));
+        report.within("attempts.challenge_repeat", &self.challenge_repeat, Span::secs(0), Span::secs(600));
+        report.within("attempts.repeat_window", &self.repeat_window, Span::secs(0), Span::secs(300));
+        for (path, span) in
+            [("attempts.deadline", self.deadline), ("attempts.challenge_lifetime", self.challenge_lifetime)]
+        {
+            if span < HUMAN {
+                let problem = format!("{span} is less than a person needs to find the phone and read a code");
+                report.warn(path, problem, format!("Allow at least {HUMAN}; the default is better."));
+            }
+        }
+        if self.challenge_repeat > self.challenge_lifetime {
+            let problem =
+                format!("{} is longer than challenge_lifetime, {}", self.challenge_repeat, self.challenge_lifetime);
+            report.fault("attempts.challenge_repeat", problem, "Shorten it, or lengthen challenge_lifetime.");
+        }
+        if self.after_success == AfterSuccess::Answer {
+            let problem = format!("for {} after a success the password alone opens the door again", self.repeat_window);
+            let remedy =
+                "Use \"discard\" unless a VPN server of yours sends new packets instead of repeating the old one.";
+            report.warn("attempts.after_success", problem, remedy);
+        }
+        Attempts {
+            deadline: self.deadline.0,
+            tries: report.number("attempts.tries", self.tries, 1..=10),
+            challenge_lifetime: self.challenge_lifetime.0,
+            challenge_repeat: self.challenge_repeat.0,
+            repeat_window: self.repeat_window.0,
+            after_success: self.after_success,
+            prompt: message(report, "attempts.prompt", &self.prompt, 1),
+            prompt_again: message(report, "attempts.prompt_again", &self.prompt_again, 1),
+            reject_message: message(report, "attempts.reject_message", &self.reject_message, 0),
+        }
+    }
+}
+
+fn message(report: &mut Report, path: &str, text: &str, least: usize) -> String {
+    if text.len() < least {
+        report.fault(path, "is empty", "Write what the user should do, or leave the key out.");
+    }
+    if text.len() > LONGEST_MESSAGE {
+        let problem = format!("is {} octets long", text.len());
+        report.fault(path, problem, format!("Shorten it to {LONGEST_MESSAGE} octets."));
+    }
+    if text.contains(|c: char| c.is_control()) {
+        report.fault(path, "contains a control character", "Write one line of plain text.");
+    }
+    text.to_owned()
+}

@@ -1,0 +1,135 @@
+//! `[limits]`: how much of everything, so that nobody's packets grow this process without bound.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+use super::{report::Report, units::Span};
+
+/// How much of everything a node keeps and how much a sender may ask for.
+///
+/// ```toml
+/// [limits]
+/// wrong_codes = 10
+/// wrong_codes_window = "15m"
+/// ```
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawLimits {
+    /// Requests in progress on this node. The next one is dropped and counted, and its sender tries again. Too low drops
+    /// sign-ins while the machine is idle; too high lets a flood take memory, some KiB each.
+    #[schemars(range(min = 16, max = 1_000_000))]
+    pub in_progress: u64,
+    /// Replies kept by each listener for packets that come a second time. With too few, a repeat is decided anew,
+    /// so that a lost reply costs its user another sign-in. Up to 4 KiB each, some 200 octets as a rule.
+    #[schemars(range(min = 256, max = 4_000_000))]
+    pub cached_replies: u64,
+    /// How long such a reply is kept (RFC 5080 §2.2.2). Shorter than the VPN server's last repeat, and that repeat is decided
+    /// anew; longer only costs memory.
+    #[schemars(extend("x-min" = "5s", "x-max" = "60s"))]
+    pub reply_lifetime: Span,
+    /// Passwords hashed at the same time; 0 means one per core. More than there are cores makes every check slower.
+    #[schemars(range(min = 0, max = 256), extend("x-reload" = "no"))]
+    pub password_checks: u64,
+    /// Password checks that may wait for their turn; the next one is dropped and counted. Too short drops the rush of a
+    /// Monday morning; too long computes answers for senders who have given up.
+    #[schemars(range(min = 1, max = 65_536), extend("x-reload" = "no"))]
+    pub password_queue: u64,
+    /// Attempts, challenges and counters that the memory store holds. When it is full, new second factors are refused until
+    /// old records end; some hundred octets each.
+    #[schemars(range(min = 100, max = 10_000_000), extend("x-reload" = "no"))]
+    pub attempts: u64,
+    /// Wrong codes of one user within `wrong_codes_window` after which further codes are refused unseen. Too low locks out
+    /// the clumsy, and lets somebody who knows a password lock its owner out; each one more is one more guess.
+    #[schemars(range(min = 1, max = 1_000))]
+    pub wrong_codes: u64,
+    /// The time in which wrong codes are counted. Too short, and a patient guesser is never stopped: the defaults allow 960
+    /// guesses a day, where a code is one of a million.
+    #[schemars(extend("x-min" = "1m", "x-max" = "24h", "x-reload" = "when shortened"))]
+    pub wrong_codes_window: Span,
+    /// Status-Server requests answered per second and client (RFC 5997); the others are dropped. Too low, and a VPN server
+    /// that asks often takes the gateway for dead.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub status_server_rate: u64,
+    /// Lines per second about dropped packets; all of them are counted. 0 writes none. Too high lets anybody who can send a
+    /// packet fill the disk.
+    #[schemars(range(min = 0, max = 10_000))]
+    pub drop_logs_per_second: u64,
+    /// Source addresses of which the gateway remembers what they have proved (which secret, a Message-Authenticator under
+    /// `"auto"`). With too few, further sources are not remembered, which is counted: those under `"auto"` stay open.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub learned_sources: u64,
+    /// Events of sign-ins kept in memory, so that what happened to one of them can be told step by step. With too few, the
+    /// oldest are gone within the hour; some hundred octets each.
+    #[schemars(range(min = 0, max = 1_000_000), extend("x-reload" = "no"))]
+    pub event_ring: u64,
+}
+
+impl Default for RawLimits {
+    fn default() -> Self {
+        Self {
+            in_progress: 65_536,
+            cached_replies: 32_768,
+            reply_lifetime: Span::secs(30),
+            password_checks: 0,
+            password_queue: 256,
+            attempts: 200_000,
+            wrong_codes: 10,
+            wrong_codes_window: Span::secs(900),
+            status_server_rate: 10,
+            drop_logs_per_second: 5,
+            learned_sources: 10_000,
+            event_ring: 20_000,
+        }
+    }
+}
+
+/// How much of everything, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Requests in progress per node.
+    pub in_progress: usize,
+    /// Replies kept per listener.
+    pub cached_replies: usize,
+    /// How long a reply is kept.
+    pub reply_lifetime: Duration,
+    /// Passwords hashed at the same time; 0 means one per core.
+    pub password_checks: usize,
+    /// Password checks that may wait.
+    pub password_queue: usize,
+    /// Records of the memory store.
+    pub attempts: usize,
+    /// Wrong codes of one user per window.
+    pub wrong_codes: u32,
+    /// The window for wrong codes.
+    pub wrong_codes_window: Duration,
+    /// Status-Server answers per second and client.
+    pub status_server_rate: u32,
+    /// Log lines per second about dropped packets.
+    pub drop_logs_per_second: u32,
+    /// Sources of which something is remembered.
+    pub learned_sources: usize,
+    /// Events kept in memory.
+    pub event_ring: usize,
+}
+
+impl RawLimits {
+    pub(super) fn check(&self, report: &mut Report) -> Limits {
+        report.within("limits.reply_lifetime", &self.reply_lifetime, Span::secs(5), Span::secs(60));
+        report.within("limits.wrong_codes_window", &self.wrong_codes_window, Span::secs(60), Span::secs(86_400));
+        Limits {
+            in_progress: report.number("limits.in_progress", self.in_progress, 16..=1_000_000),
+            cached_replies: report.number("limits.cached_replies", self.cached_replies, 256..=4_000_000),
+            reply_lifetime: self.reply_lifetime.0,
+            password_checks: report.number("limits.password_checks", self.password_checks, 0..=256),
+            password_queue: report.number("limits.password_queue", self.password_queue, 1..=65_536),
+            attempts: report.number("limits.attempts", self.attempts, 100..=10_000_000),
+            wrong_codes: report.number("limits.wrong_codes", self.wrong_codes, 1..=1_000),
+            wrong_codes_window: self.wrong_codes_window.0,
+            status_server_rate: report.number("limits.status_server_rate", self.status_server_rate, 1..=10_000),
+            drop_logs_per_second: report.number("limits.drop_logs_per_second", self.drop_logs_per_second, 0..=10_000),
+            learned_sources: report.number("limits.learned_sources", self.learned_sources, 0..=1_000_000),
+            event_ring: report.number("limits.event_ring", self.event_ring, 0..=1_000_000),
+        }
+    }
+}

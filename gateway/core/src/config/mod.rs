@@ -1,0 +1,232 @@
+//! The configuration: raw as the file has it, then checked (house rule 12). Nothing here opens a file or reads the
+//! environment; secrets come through a [`SecretSource`]. One file per section, each with its raw form, its checked form
+//! and the function that leads from the one to the other.
+//!
+//! Every check runs over everything, whatever the checks before it found, so that one look at the output is enough to mend a
+//! file. Checks therefore return a value even for what is wrong; it never leaves this module, because a [`Config`] is only
+//! handed out where there is no fault.
+
+mod admin;
+mod attempts;
+mod client_table;
+mod clients;
+mod cluster;
+mod doors;
+mod first_factor;
+mod identity;
+mod limits;
+mod listen;
+mod names;
+mod networks;
+mod policies;
+mod reply;
+mod report;
+mod second_factor;
+mod secrets;
+mod telemetry;
+mod units;
+
+pub use admin::{Admin, RawAdmin};
+pub use attempts::{AfterSuccess, Attempts, RawAttempts};
+pub use client_table::ClientTable;
+pub use clients::{Client, RawClient, Require};
+pub use cluster::{Cluster, RawCluster, StoreKind};
+pub use first_factor::{FileFactor, FirstFactor, FirstFactorKind, FirstFactorType, RawFirstFactor};
+pub use identity::{Case, Identity, RawIdentity};
+pub use limits::{Limits, RawLimits};
+pub use listen::{Listen, RawListen};
+pub use names::nearest;
+pub use policies::{Outcome, Policy, RawPolicy, SecondFactorNeed, Values};
+pub use report::{Fault, Faults, Report, Warning};
+pub use second_factor::{OathFactor, RawSecondFactor, SecondFactor, SecondFactorKind, SecondFactorType};
+pub use secrets::SecretSource;
+pub use telemetry::{LogFormat, LogLevel, RawTelemetry, Telemetry};
+pub use units::{Size, Span};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use names::Names;
+
+/// What stands at the top of the file, before any section.
+///
+/// ```toml
+/// state_dir = "/var/lib/orthrus"
+/// ```
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Raw {
+    /// The folder for what must survive a restart: the codes that were used, the counters of tokens, and which sources sign
+    /// their requests. It must be writable for the gateway and for nobody else, and on a disk that stays. A node that has
+    /// lost it can no longer tell which codes were used: it refuses time-based codes whose step had begun, and every code
+    /// of a counter-based token until that token is enrolled again.
+    #[schemars(required, extend("x-default" = "required", "x-type" = "path", "x-reload" = "no"))]
+    pub state_dir: Option<PathBuf>,
+    /// Where RADIUS packets come in.
+    pub listen: RawListen,
+    /// The RADIUS clients.
+    pub clients: Vec<RawClient>,
+    /// When two names mean the same person.
+    pub identity: RawIdentity,
+    /// What checks passwords.
+    pub first_factor: Vec<RawFirstFactor>,
+    /// What asks for more.
+    pub second_factor: Vec<RawSecondFactor>,
+    /// Who needs what.
+    pub policies: Vec<RawPolicy>,
+    /// One person's one try.
+    pub attempts: RawAttempts,
+    /// How much of everything.
+    pub limits: RawLimits,
+    /// What nodes share.
+    pub cluster: RawCluster,
+    /// Health and metrics.
+    pub admin: RawAdmin,
+    /// What is written down.
+    pub telemetry: RawTelemetry,
+}
+
+/// A configuration that may be used: every reference leads somewhere, every value is within its limits.
+#[derive(Debug)]
+pub struct Config {
+    /// Where durable records live.
+    pub state_dir: PathBuf,
+    /// Where packets come in.
+    pub listen: Listen,
+    /// The RADIUS clients, in the order of the file.
+    pub clients: Vec<Arc<Client>>,
+    /// When two names mean the same person.
+    pub identity: Identity,
+    /// What checks passwords.
+    pub first_factors: Vec<FirstFactor>,
+    /// What asks for more.
+    pub second_factors: Vec<SecondFactor>,
+    /// Who needs what: the first that fits decides.
+    pub policies: Vec<Policy>,
+    /// One person's one try.
+    pub attempts: Attempts,
+    /// How much of everything.
+    pub limits: Limits,
+    /// What nodes share.
+    pub cluster: Cluster,
+    /// Health and metrics.
+    pub admin: Admin,
+    /// What is written down.
+    pub telemetry: Telemetry,
+    /// Sixteen hexadecimal digits that are the same on two nodes if their configuration is: for `config_info`. Taken over
+    /// every key with its default, `cluster.node_id` excepted. The contents of files (secrets, users, tokens) do not enter it.
+    pub version: String,
+}
+
+/// What a check needs to know beside the file.
+pub struct Surroundings<'a> {
+    /// The folder of the configuration file: relative paths start there.
+    pub folder: &'a Path,
+    /// The name of this machine, which `cluster.node_id` defaults to.
+    pub host_name: &'a str,
+    /// Where secrets come from.
+    pub secrets: &'a dyn SecretSource,
+}
+
+impl Surroundings<'_> {
+    /// A path of the configuration as one that can be opened.
+    pub fn resolve(&self, path: &Path) -> PathBuf {
+        self.folder.join(path)
+    }
+}
+
+impl Raw {
+    /// Checks everything and fetches the secrets. `report` holds what was found while reading; what is found here joins it.
+    ///
+    /// # Errors
+    ///
+    /// Every fault, and the warnings beside them, if there is at least one fault.
+    pub fn check(
+        &self,
+        around: &Surroundings<'_>,
+        mut report: Report,
+    ) -> Result<(Config, Vec<Warning>), (Faults, Vec<Warning>)> {
+        let report = &mut report;
+        if self.state_dir.as_ref().is_none_or(|path| path.as_os_str().is_empty()) {
+            let remedy = "Set it to a folder that only the gateway can write, such as /var/lib/orthrus.";
+            report.fault("state_dir", "there is no folder for what must survive a restart", remedy);
+        }
+        let client_names = Names::check(report, "clients", self.clients.iter().map(|entry| entry.name.as_deref()));
+        let first = self.first_factor.iter().map(|entry| entry.name.as_deref());
+        let first_factors = Names::check(report, "first_factor", first);
+        let second = self.second_factor.iter().map(|entry| entry.name.as_deref());
+        let second_factors = Names::check(report, "second_factor", second);
+        let identity = self.identity.check(report);
+        let client_references = clients::References { clients: &client_names, first_factors: &first_factors };
+        let policy_references =
+            policies::References { clients: &client_names, second_factors: &second_factors, identity: &identity };
+        let config = Config {
+            state_dir: around.resolve(self.state_dir.as_deref().unwrap_or(Path::new(""))),
+            listen: self.listen.check(report),
+            clients: clients::check(&self.clients, report, around, &client_references),
+            first_factors: first_factor::check(&self.first_factor, report, around, &first_factors),
+            second_factors: second_factor::check(&self.second_factor, report, around, &second_factors),
+            policies: policies::check(&self.policies, report, &policy_references),
+            identity,
+            attempts: self.attempts.check(report),
+            limits: self.limits.check(report),
+            cluster: self.cluster.check(report, around),
+            admin: self.admin.check(report),
+            telemetry: self.telemetry.check(report),
+            version: self.version(),
+        };
+        doors::check(&config.clients, &config.policies, &config.second_factors, report);
+        let (faults, warnings) = std::mem::take(report).into_parts(&Self::sections());
+        if faults.0.is_empty() { Ok((config, warnings)) } else { Err((faults, warnings)) }
+    }
+
+    /// The keys at the top of the file, in the order in which a request meets them.
+    fn sections() -> Vec<String> {
+        let schema = Self::schema();
+        let keys =
+            schema.get("properties").and_then(|properties| properties.as_object()).map(|keys| keys.keys().cloned());
+        keys.into_iter().flatten().collect()
+    }
+
+    /// The JSON schema of a configuration file. Beside the standard words it holds `x-type` (what a value is called),
+    /// `x-default` (what a key that is left out means), `x-min` and `x-max` (bounds of a value with a unit) and
+    /// `x-reload` (`"no"` where a change needs a restart).
+    pub fn schema() -> serde_json::Value {
+        schemars::schema_for!(Self).to_value()
+    }
+
+    /// The files whose content must stay secret, each with the key that names it.
+    pub fn secret_files(&self) -> Vec<(String, &Path)> {
+        let clients = self.clients.iter().enumerate().flat_map(|(index, client)| {
+            let section = format!("clients[{index}]");
+            [
+                (format!("{section}.secret_file"), &client.secret_file),
+                (format!("{section}.previous_secret_file"), &client.previous_secret_file),
+            ]
+        });
+        let first = self.first_factor.iter().enumerate();
+        let first = first.map(|(index, factor)| (format!("first_factor[{index}].users_file"), &factor.users_file));
+        let second = self.second_factor.iter().enumerate();
+        let second = second.map(|(index, factor)| (format!("second_factor[{index}].tokens_file"), &factor.tokens_file));
+        let cluster = [("cluster.key_file".to_owned(), &self.cluster.key_file)];
+        let all = clients.chain(first).chain(second).chain(cluster);
+        all.filter_map(|(path, file)| Some((path, file.as_deref()?))).collect()
+    }
+
+    /// The hash that [`Config::version`] describes.
+    fn version(&self) -> String {
+        let mut shared = self.clone();
+        shared.cluster.node_id = None;
+        // Maps are sorted and keys are text, so that this cannot fail and is the same everywhere.
+        let text = serde_json::to_vec(&shared).unwrap_or_default();
+        Sha256::digest(text).iter().take(8).map(|octet| format!("{octet:02x}")).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,170 @@
+//! Everything worth telling, in one enum (house rule 15): the event decides the log line, the counter and what the
+//! ring keeps. No event carries a secret; names of users go to the log and the ring, never into a metric label.
+
+use crate::attempt::record::AttemptId;
+use crate::reason::Reason;
+use crate::time::Timestamp;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A datagram was dropped before anybody was asked.
+    Dropped {
+        /// The RADIUS client, if the source is one.
+        client: Option<Arc<str>>,
+        /// Where it came from.
+        source: SocketAddr,
+        /// Why.
+        reason: Reason,
+        /// Which rule of the wire it broke, if it did.
+        detail: Option<&'static str>,
+    },
+    /// A packet came again (RFC 5080 §2.2.2).
+    Duplicate {
+        /// From which client.
+        client: Arc<str>,
+        /// Whether its reply was sent again, or it was still in progress.
+        replayed: bool,
+    },
+    /// A Status-Server was answered (RFC 5997).
+    StatusServer {
+        /// From which client.
+        client: Arc<str>,
+    },
+    /// A step of a sign-in.
+    Step {
+        /// Of which attempt.
+        id: AttemptId,
+        /// What.
+        step: Step,
+    },
+    /// An exchange ended.
+    Finished(Box<Finished>),
+    /// A challenge ended without an answer.
+    Unanswered {
+        /// Of which attempt.
+        id: AttemptId,
+        /// Whose.
+        user: Arc<str>,
+        /// At which client or group of clients.
+        client: Arc<str>,
+        /// When the attempt began.
+        begun: Timestamp,
+    },
+}
+
+/// A step of a sign-in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The first factor answered.
+    FirstFactor {
+        /// Its configured name.
+        factor: Arc<str>,
+        /// `None`: proved.
+        failure: Option<Reason>,
+        /// How long it took.
+        took: Duration,
+    },
+    /// The policies decided.
+    Policy {
+        /// The one that fits.
+        policy: Option<Arc<str>>,
+        /// `None`: it permits.
+        failure: Option<Reason>,
+    },
+    /// The attempt was claimed, and the second factor is about to be asked.
+    Claimed {
+        /// Under this epoch.
+        epoch: u64,
+    },
+    /// A challenge went out.
+    Challenged {
+        /// What for: the name of the factor.
+        factor: Arc<str>,
+        /// The same one as before, for a repeat of the first leg.
+        again: bool,
+    },
+    /// A State came back and was taken.
+    Answered,
+    /// The second factor judged a code.
+    Code {
+        /// Its configured name.
+        factor: Arc<str>,
+        /// `None`: right.
+        failure: Option<Reason>,
+        /// How long it took.
+        took: Duration,
+    },
+    /// The outcome was committed.
+    Committed,
+    /// An answer came that the stage does not allow.
+    Unexpected {
+        /// The stage.
+        stage: &'static str,
+        /// The answer.
+        input: &'static str,
+    },
+}
+
+/// How an exchange ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ending {
+    /// Access-Accept.
+    Accept,
+    /// Access-Reject.
+    Reject,
+    /// Access-Challenge.
+    Challenge,
+    /// No reply.
+    Silence,
+}
+
+impl Ending {
+    /// The word in logs and metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Accept => "accept",
+            Self::Reject => "reject",
+            Self::Challenge => "challenge",
+            Self::Silence => "silence",
+        }
+    }
+}
+
+/// One line of the sign-in log.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// The correlation id.
+    pub id: AttemptId,
+    /// The RADIUS client.
+    pub client: Arc<str>,
+    /// Its address and port.
+    pub source: SocketAddr,
+    /// The user as the NAS named them, with control characters escaped by whoever prints it.
+    pub user: Arc<str>,
+    /// Calling-Station-Id, where the NAS sends one.
+    pub station: Option<Box<[u8]>>,
+    /// The first factor that was asked.
+    pub first_factor: Option<Arc<str>>,
+    /// The policy that decided.
+    pub policy: Option<Arc<str>>,
+    /// The second factor that was asked.
+    pub second_factor: Option<Arc<str>>,
+    /// How it ended.
+    pub ending: Ending,
+    /// Why, for anything but an accept and a challenge.
+    pub reason: Option<Reason>,
+    /// When the request was received.
+    pub received: Timestamp,
+    /// How long the first factor took.
+    pub first_factor_took: Duration,
+    /// How long the second factor took to answer, the human not included.
+    pub second_factor_took: Duration,
+    /// How long the attempt took since its first packet, the human included.
+    pub since_begun: Duration,
+    /// How long this request took.
+    pub took: Duration,
+}

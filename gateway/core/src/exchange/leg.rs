@@ -1,0 +1,374 @@
+//! What happens between the stages: the first leg from password to prompt, the second from State to outcome.
+
+use super::stage::Stage;
+use super::verdict::{FirstProof, SecondProof, accept};
+use super::{Facts, Held, Question, Turn};
+use crate::attempt::record::{Authorization, Purpose, Settled};
+use crate::attempt::state::{Kind, LENGTH, State, StateId};
+use crate::attempt::transition::{CLAIM_HOLDS, Change, NewChallenge, Outcome, Taken};
+use crate::config::{Policy, SecondFactorNeed};
+use crate::entropy::draw;
+use crate::event::Step;
+use crate::factor::{
+    BeginAnswer, CodeAnswer, CodeUse, Enrolment, FirstFactorAnswer, FirstFactorQuestion, NeedMore, Offer, Proved,
+};
+use crate::policy::{self, Decision};
+use crate::radius::Attributes;
+use crate::reason::Reason;
+use crate::secret::Secret;
+use crate::time::Timestamp;
+use std::sync::Arc;
+
+/// What a policy permits once the second factor is passed.
+#[derive(Debug)]
+pub(super) struct Permit {
+    policy: usize,
+    factor: Arc<str>,
+    first: Option<FirstProof>,
+    authorization: Authorization,
+}
+
+/// A code challenge, taken.
+#[derive(Debug)]
+pub(super) struct TakenCode {
+    state: StateId,
+    epoch: u64,
+    factor: Arc<str>,
+    session: Vec<u8>,
+    authorization: Authorization,
+    last_try: bool,
+}
+
+impl Facts {
+    /// Password or State: which leg is it?
+    pub(super) fn start(&mut self, turn: &mut Turn<'_>) -> Stage {
+        let offer = self.request.offer.take();
+        if let Some(wire) = self.request.state.take() {
+            let Some(state) = self.setting.keyring.open(&wire) else {
+                return self.refuse(Reason::StateForged, turn);
+            };
+            if state.slot != self.setting.keyring.slot(&self.identity.canonical) {
+                return self.refuse(Reason::StateOtherUser, turn);
+            }
+            let Some(Offer::Pap(secret)) = offer else {
+                return self.refuse(Reason::UnsupportedProtocol, turn);
+            };
+            turn.apply(self.transition(Change::Take { state: state.id, packet: self.request.digest }));
+            self.held = Some(Held { state: state.id, round: false });
+            return Stage::Taking { secret, state: state.id };
+        }
+        let Some(factor) = self.request.client.first_factor.clone() else {
+            return self.decide(None, &Proved::default(), turn);
+        };
+        match offer {
+            Some(Offer::Pap(secret)) => self.ask_first_factor(factor, secret, None, turn),
+            None => self.refuse(Reason::UnsupportedProtocol, turn),
+        }
+    }
+
+    pub(super) fn ask_first_factor(
+        &mut self,
+        factor: Arc<str>,
+        secret: Secret,
+        session: Option<Vec<u8>>,
+        turn: &mut Turn<'_>,
+    ) -> Stage {
+        self.first_factor = Some(factor.clone());
+        // An empty password is a successful anonymous bind at some directories (RFC 4513 §5.1.2): it never gets there.
+        if secret.is_empty() && session.is_none() {
+            return self.refuse(Reason::EmptyPassword, turn);
+        }
+        let user = self.identity.clone();
+        turn.ask(Question::FirstFactor(FirstFactorQuestion {
+            factor: factor.clone(),
+            user,
+            offer: Offer::Pap(secret),
+            session,
+        }));
+        Stage::CheckingFirstFactor { factor, asked: turn.now }
+    }
+
+    pub(super) fn first_factor_answered(
+        &mut self,
+        factor: Arc<str>,
+        asked: Timestamp,
+        answer: FirstFactorAnswer,
+        turn: &mut Turn<'_>,
+    ) -> Stage {
+        self.first_factor_took = turn.now.since(asked);
+        let failure = match &answer {
+            FirstFactorAnswer::Refused(reason) | FirstFactorAnswer::Unavailable(reason) => Some(*reason),
+            FirstFactorAnswer::Proved(_) | FirstFactorAnswer::NeedMore(_) => None,
+        };
+        self.tell(Step::FirstFactor { factor: factor.clone(), failure, took: self.first_factor_took }, turn);
+        match answer {
+            FirstFactorAnswer::Proved(proved) => {
+                let first = FirstProof::answered(factor, &proved);
+                self.decide(Some(first), &proved, turn)
+            }
+            FirstFactorAnswer::Refused(reason) => self.refuse(reason, turn),
+            FirstFactorAnswer::Unavailable(reason) => self.silence(reason, turn),
+            FirstFactorAnswer::NeedMore(_) if !self.request.client.challenge => {
+                self.refuse(Reason::ChallengeImpossible, turn)
+            }
+            FirstFactorAnswer::NeedMore(NeedMore { session, message }) => {
+                let purpose = Purpose::Round { factor: factor.clone(), session };
+                let challenge = self.new_challenge(Kind::FirstFactor, purpose, message.into(), turn);
+                let (id, begun) = (self.id, self.begun);
+                turn.apply(self.transition(Change::IssueRound { id, begun, challenge: challenge.clone() }));
+                Stage::IssuingRound { factor, challenge }
+            }
+        }
+    }
+
+    fn decide(&mut self, first: Option<FirstProof>, proved: &Proved, turn: &mut Turn<'_>) -> Stage {
+        if let Some(upn) = &proved.upn {
+            self.identity = Arc::new(crate::identity::Identity { upn: upn.clone(), ..(*self.identity).clone() });
+        }
+        let setting = self.setting.clone();
+        let facts = policy::Facts {
+            client: &self.request.client.name,
+            source: self.request.source.ip(),
+            identity: &self.identity,
+            groups: &proved.groups,
+        };
+        let policies = &setting.config.policies;
+        let (policy, failure) = match policy::decide(policies, &facts) {
+            Decision::Permit(policy) => (Some(policy), None),
+            Decision::Deny(policy) => (Some(policy), Some(Reason::DeniedByPolicy)),
+            Decision::NoMatch => (None, Some(Reason::NoPolicy)),
+        };
+        self.policy = policy.map(|policy| policy.name.clone());
+        self.tell(Step::Policy { policy: self.policy.clone(), failure }, turn);
+        let (policy, reply) = match (policy, failure) {
+            (Some(policy), None) => (policy, policy.reply.clone()),
+            (Some(policy), Some(reason)) => return self.reject(reason, policy.reply.clone(), turn),
+            (None, _) => return self.refuse(Reason::NoPolicy, turn),
+        };
+        if let Some(waived) = SecondProof::waived(policy, None) {
+            return self.accept(accept(&self.request.client, first.as_ref(), Some(waived), reply), turn);
+        }
+        let Some(factor) = policy.second_factor_name.clone() else {
+            // The configuration's check refuses such a policy; without a factor to ask nothing is proved.
+            return self.refuse(Reason::NoProof, turn);
+        };
+        self.second_factor = Some(factor.clone());
+        turn.ask(Question::Enrolment { factor: factor.clone(), user: self.identity.clone() });
+        let authorization = Authorization {
+            first_factor: first.as_ref().map(|first| first.factor().clone()),
+            policy: policy.name.clone(),
+            reply: reply.as_bytes().into(),
+            upn: self.identity.upn.as_str().into(),
+        };
+        let policy = policies.iter().position(|other| std::ptr::eq(other, policy)).unwrap_or(usize::MAX);
+        Stage::AskingEnrolment(Permit { policy, factor, first, authorization })
+    }
+
+    pub(super) fn enrolment_answered(&mut self, permit: Permit, enrolment: Enrolment, turn: &mut Turn<'_>) -> Stage {
+        let setting = self.setting.clone();
+        let Some(policy): Option<&Policy> = setting.config.policies.get(permit.policy) else {
+            return self.refuse(Reason::NoPolicy, turn);
+        };
+        match enrolment {
+            Enrolment::Unavailable(reason) => self.silence(reason, turn),
+            Enrolment::NotEnrolled if policy.second_factor == SecondFactorNeed::IfEnrolled => {
+                let waived = SecondProof::waived(policy, Some(enrolment));
+                let reply = policy.reply.clone();
+                self.accept(accept(&self.request.client, permit.first.as_ref(), waived, reply), turn)
+            }
+            Enrolment::NotEnrolled => self.refuse(Reason::NotEnrolled, turn),
+            Enrolment::Enrolled => {
+                let owner = setting.owner.clone();
+                let (id, begun, factor) = (self.id, self.begun, permit.factor.clone());
+                let authorization = permit.authorization.clone();
+                turn.apply(self.transition(Change::Claim { owner, id, begun, factor, authorization }));
+                Stage::Claiming { permit, asked: turn.now }
+            }
+        }
+    }
+
+    pub(super) fn claim_answered(
+        &mut self,
+        permit: Permit,
+        asked: Timestamp,
+        outcome: Outcome,
+        turn: &mut Turn<'_>,
+    ) -> Stage {
+        match outcome {
+            Outcome::Claimed { .. } if turn.now.since(asked) > CLAIM_HOLDS => self.silence(Reason::ClaimTooOld, turn),
+            Outcome::Claimed { epoch } => {
+                self.tell(Step::Claimed { epoch }, turn);
+                let user = self.identity.clone();
+                turn.ask(Question::Begin { factor: permit.factor.clone(), user, id: self.id });
+                Stage::Beginning { permit, epoch, asked: turn.now }
+            }
+            Outcome::ChallengedAlready { id, wire, message } => {
+                self.id = id;
+                // The challenge may have gone out by way of another client of the group, which can show it.
+                if !self.request.client.challenge {
+                    return self.refuse(Reason::ChallengeImpossible, turn);
+                }
+                self.challenge(&wire, &message, permit.factor, true, turn)
+            }
+            Outcome::PassedAlready { id } => {
+                self.id = id;
+                let second = SecondProof::repeated(&outcome);
+                self.accept_remembered(permit.first.as_ref(), second, &permit.authorization.reply, turn)
+            }
+            Outcome::Refused(reason) => self.refuse(reason, turn),
+            Outcome::Discarded(reason) => self.silence(reason, turn),
+            Outcome::Done | Outcome::Taken(_) => self.silence(Reason::Unexpected, turn),
+        }
+    }
+
+    pub(super) fn begin_answered(
+        &mut self,
+        permit: Permit,
+        epoch: u64,
+        asked: Timestamp,
+        answer: BeginAnswer,
+        turn: &mut Turn<'_>,
+    ) -> Stage {
+        self.second_factor_took = turn.now.since(asked);
+        let verdict = match answer {
+            BeginAnswer::Approved => Settled::Passed,
+            BeginAnswer::Denied(reason) => Settled::Failed(reason),
+            BeginAnswer::Unavailable(reason) => return self.silence(reason, turn),
+            BeginAnswer::CodeWanted(_) if !self.request.client.challenge => {
+                Settled::Failed(Reason::ChallengeImpossible)
+            }
+            BeginAnswer::CodeWanted(wanted) => {
+                let message = match wanted.prompt {
+                    Some(prompt) => prompt.into(),
+                    None => self.setting.config.attempts.prompt.as_str().into(),
+                };
+                let Permit { factor, authorization, .. } = permit;
+                let purpose = Purpose::Code { factor: factor.clone(), session: wanted.session, authorization };
+                let challenge = self.new_challenge(Kind::Code, purpose, message, turn);
+                turn.apply(self.transition(Change::Issue { epoch, challenge: challenge.clone() }));
+                return Stage::Issuing { factor, challenge };
+            }
+        };
+        turn.apply(self.transition(Change::Settle { epoch, taken: None, verdict, code: None }));
+        Stage::Settling { verdict, first: permit.first, reply: permit.authorization.reply, taken: None }
+    }
+
+    /// The challenge is ours: on with what it waited for.
+    pub(super) fn taken(&mut self, secret: Secret, state: StateId, taken: Taken, turn: &mut Turn<'_>) -> Stage {
+        (self.id, self.begun) = (taken.id, taken.begun);
+        if let Purpose::Round { factor, session } = taken.purpose {
+            self.held = Some(Held { state, round: true });
+            return self.ask_first_factor(factor, secret, Some(session), turn);
+        }
+        self.ask_code(secret, state, taken, turn)
+    }
+
+    fn ask_code(&mut self, code: Secret, state: StateId, taken: Taken, turn: &mut Turn<'_>) -> Stage {
+        let Taken { epoch, purpose, last_try, used, .. } = taken;
+        let Purpose::Code { factor, session, authorization } = purpose else {
+            return self.silence(Reason::Unexpected, turn);
+        };
+        if *self.identity.upn != *authorization.upn {
+            let upn = authorization.upn.as_ref().to_owned();
+            self.identity = Arc::new(crate::identity::Identity { upn, ..(*self.identity).clone() });
+        }
+        self.first_factor = authorization.first_factor.clone();
+        self.policy = Some(authorization.policy.clone());
+        self.second_factor = Some(factor.clone());
+        self.tell(Step::Answered, turn);
+        turn.ask(Question::Code {
+            factor: factor.clone(),
+            user: self.identity.clone(),
+            session: session.clone(),
+            code,
+            used,
+        });
+        let taken = TakenCode { state, epoch, factor, session, authorization, last_try };
+        Stage::CheckingCode { taken, asked: turn.now }
+    }
+
+    pub(super) fn code_judged(
+        &mut self,
+        taken: TakenCode,
+        asked: Timestamp,
+        answer: CodeAnswer,
+        turn: &mut Turn<'_>,
+    ) -> Stage {
+        self.second_factor_took = turn.now.since(asked);
+        let failure = match answer {
+            CodeAnswer::Right(_) => None,
+            CodeAnswer::Wrong(reason) | CodeAnswer::Unavailable(reason) => Some(reason),
+        };
+        self.tell(Step::Code { factor: taken.factor.clone(), failure, took: self.second_factor_took }, turn);
+        match answer {
+            CodeAnswer::Right(code) => self.settle(taken, Settled::Passed, code, turn),
+            CodeAnswer::Wrong(reason) => self.code_wrong(taken, reason, turn),
+            CodeAnswer::Unavailable(reason) => self.silence(reason, turn),
+        }
+    }
+
+    /// Another try under a new State, or the end.
+    pub(super) fn code_wrong(&mut self, taken: TakenCode, reason: Reason, turn: &mut Turn<'_>) -> Stage {
+        if taken.last_try {
+            let single = self.setting.config.attempts.tries == 1;
+            let reason = if single { reason } else { Reason::TriesSpent };
+            return self.settle(taken, Settled::Failed(reason), None, turn);
+        }
+        let message: Arc<str> = self.setting.config.attempts.prompt_again.as_str().into();
+        let TakenCode { state, factor, session, authorization, .. } = taken;
+        let purpose = Purpose::Code { factor: factor.clone(), session, authorization };
+        let challenge = self.new_challenge(Kind::Code, purpose, message, turn);
+        let packet = self.request.digest;
+        turn.apply(self.transition(Change::Retry { state, packet, challenge: challenge.clone() }));
+        Stage::Retrying { factor, challenge }
+    }
+
+    fn settle(&mut self, taken: TakenCode, verdict: Settled, code: Option<CodeUse>, turn: &mut Turn<'_>) -> Stage {
+        let holder = Some((taken.state, self.request.digest));
+        turn.apply(self.transition(Change::Settle { epoch: taken.epoch, taken: holder, verdict, code }));
+        let first = FirstProof::remembered(&taken.authorization);
+        Stage::Settling { verdict, first, reply: taken.authorization.reply.clone(), taken: Some(taken) }
+    }
+
+    pub(super) fn settled(
+        &mut self,
+        verdict: Settled,
+        first: Option<FirstProof>,
+        reply: &[u8],
+        outcome: &Outcome,
+        turn: &mut Turn<'_>,
+    ) -> Stage {
+        self.tell(Step::Committed, turn);
+        match verdict {
+            Settled::Passed => self.accept_remembered(first.as_ref(), SecondProof::committed(outcome), reply, turn),
+            Settled::Failed(reason) => self.refuse(reason, turn),
+        }
+    }
+
+    /// An accept with the attributes that the first leg earned. Octets that are no attributes mean a damaged record.
+    fn accept_remembered(
+        &mut self,
+        first: Option<&FirstProof>,
+        second: Option<SecondProof>,
+        reply: &[u8],
+        turn: &mut Turn<'_>,
+    ) -> Stage {
+        match Attributes::from_encoded(reply) {
+            Some(attributes) => self.accept(accept(&self.request.client, first, second, attributes), turn),
+            None => self.refuse(Reason::Unexpected, turn),
+        }
+    }
+
+    fn new_challenge(&self, kind: Kind, purpose: Purpose, message: Arc<str>, turn: &mut Turn<'_>) -> NewChallenge {
+        let keyring = &self.setting.keyring;
+        let id = StateId(draw(turn.entropy));
+        let wire: [u8; LENGTH] = keyring.seal(&State {
+            kind,
+            slot: keyring.slot(&self.identity.canonical),
+            incarnation: self.setting.owner.incarnation,
+            thread: self.request.thread,
+            id,
+        });
+        NewChallenge { state: id, wire: wire.to_vec(), purpose, message }
+    }
+}

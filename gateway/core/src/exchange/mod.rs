@@ -1,0 +1,369 @@
+//! One packet from a NAS, from its first-factor proof to its one reply. [`step`](Exchange::step) takes an input and the
+//! time and returns effects; the edge performs **all effects of one input before it feeds the next**, and feeds back the
+//! answer of each question and each transition.
+//!
+//! ```text
+//! Start ─ no State ─► CheckingFirstFactor ─► policy ─┬─ no second factor ────────────────────────► accept
+//!   │                   ▲        └ wants a round     └► AskingEnrolment ─► Claiming ─► Beginning
+//!   │                   │          └► IssuingRound ─► challenge                           ├► Settling ─► accept, reject
+//!   └─ State ─► Taking ─┴──────────────► CheckingCode ─┬► Settling ─► accept, reject      └► Issuing ─► challenge
+//!                                                      └► Retrying ─► challenge
+//! ```
+//!
+//! A verdict that depends on stored state waits for the store's word: the challenge is in the store before it is sent, the
+//! outcome is committed before it is spoken (DESIGN: commit, then speak). Whatever is unknown, late or out of order ends
+//! in a reject or in silence, never in an accept.
+
+pub mod admission;
+pub mod duplicates;
+mod leg;
+mod request;
+mod stage;
+mod verdict;
+
+pub use request::{Request, digest};
+pub use verdict::Verdict;
+
+use crate::attempt::record::{AttemptId, AttemptKey, Owner};
+use crate::attempt::state::{Keyring, StateId};
+use crate::attempt::transition::{Change, Outcome, Rules, Transition};
+use crate::config::{AfterSuccess, Config};
+use crate::entropy::{Entropy, draw};
+use crate::event::{Ending, Event, Finished, Step};
+use crate::factor::{BeginAnswer, CodeAnswer, Enrolment, FirstFactorAnswer, FirstFactorQuestion, UsedCodes};
+use crate::identity::{self, Identity};
+use crate::radius::Attributes;
+use crate::reason::Reason;
+use crate::secret::Secret;
+use crate::time::Timestamp;
+use stage::Stage;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long one packet may be in progress: shorter than the time after which another packet may take its challenge over,
+/// and longer than any NAS waits for an answer that needs no human.
+pub const PACKET_DEADLINE: Duration = Duration::from_secs(25);
+
+/// What exchanges are decided under: a whole configuration, never parts of two.
+#[derive(Debug)]
+pub struct Setting {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Seals States.
+    pub keyring: Keyring,
+    /// This node.
+    pub owner: Owner,
+    rules: Arc<Rules>,
+    names: identity::Rules,
+}
+
+impl Setting {
+    /// Of one configuration on one node.
+    pub fn new(config: Arc<Config>, keyring: Keyring, owner: Owner) -> Self {
+        let (attempts, limits) = (&config.attempts, &config.limits);
+        let rules = Rules {
+            deadline: attempts.deadline,
+            tries: u8::try_from(attempts.tries).unwrap_or(u8::MAX),
+            challenge_lifetime: attempts.challenge_lifetime,
+            challenge_repeat: attempts.challenge_repeat,
+            repeat_window: attempts.repeat_window,
+            answer_repeats: attempts.after_success == AfterSuccess::Answer,
+            wrong_codes: limits.wrong_codes,
+            wrong_codes_window: limits.wrong_codes_window,
+        };
+        let names = identity::Rules::from(&config.identity);
+        Self { config, keyring, owner, rules: Arc::new(rules), names }
+    }
+}
+
+/// What is fed to an exchange.
+#[derive(Debug)]
+pub enum Input {
+    /// Begin.
+    Start,
+    /// The first factor answered.
+    FirstFactor(FirstFactorAnswer),
+    /// The provider said whether the user is enrolled.
+    Enrolment(Enrolment),
+    /// The store applied a transition, or could not.
+    Applied(Result<Outcome, Reason>),
+    /// The provider answered the beginning of a prompt.
+    Begun(BeginAnswer),
+    /// The provider judged a code.
+    Code(CodeAnswer),
+    /// The packet's deadline has come.
+    Wake,
+}
+
+impl Input {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Start => "Start",
+            Self::FirstFactor(_) => "FirstFactor",
+            Self::Enrolment(_) => "Enrolment",
+            Self::Applied(_) => "Applied",
+            Self::Begun(_) => "Begun",
+            Self::Code(_) => "Code",
+            Self::Wake => "Wake",
+        }
+    }
+}
+
+/// A question to a back end. The edge feeds its answer back.
+#[derive(Debug)]
+pub enum Question {
+    /// To a first factor.
+    FirstFactor(FirstFactorQuestion),
+    /// Does the user have a second factor here?
+    Enrolment {
+        /// The configured name of the second factor.
+        factor: Arc<str>,
+        /// Who.
+        user: Arc<Identity>,
+    },
+    /// Begin a prompt.
+    Begin {
+        /// The configured name of the second factor.
+        factor: Arc<str>,
+        /// Who.
+        user: Arc<Identity>,
+        /// The correlation id.
+        id: AttemptId,
+    },
+    /// Judge a code.
+    Code {
+        /// The configured name of the second factor.
+        factor: Arc<str>,
+        /// Who.
+        user: Arc<Identity>,
+        /// What the provider left when it asked for the code.
+        session: Vec<u8>,
+        /// The code.
+        code: Secret,
+        /// What is remembered of the user's codes.
+        used: UsedCodes,
+    },
+}
+
+/// What the edge is to do.
+#[derive(Debug)]
+pub enum Effect {
+    /// Ask a back end, and feed the answer.
+    Ask(Question),
+    /// Apply to the store, and feed the outcome.
+    Apply(Box<Transition>),
+    /// Apply to the store; nobody waits for the outcome.
+    Leave(Box<Transition>),
+    /// Send this; the exchange has ended.
+    Reply(Verdict),
+    /// Send nothing; the exchange has ended, and the same packet may come again.
+    Silence,
+    /// Tell.
+    Emit(Event),
+}
+
+/// An input that the stage does not allow. Nothing was accepted; the edge ends the exchange in silence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{input} does not fit the stage {stage}")]
+pub struct Unexpected {
+    /// The stage.
+    pub stage: &'static str,
+    /// The input.
+    pub input: &'static str,
+}
+
+/// One packet's exchange. Every stage owns just the data that it needs, and a step consumes it.
+#[derive(Debug)]
+pub struct Exchange {
+    facts: Facts,
+    stage: Stage,
+}
+
+/// What holds for the whole exchange.
+#[derive(Debug)]
+struct Facts {
+    request: Request,
+    setting: Arc<Setting>,
+    identity: Arc<Identity>,
+    key: AttemptKey,
+    id: AttemptId,
+    begun: Timestamp,
+    first_factor: Option<Arc<str>>,
+    second_factor: Option<Arc<str>>,
+    policy: Option<Arc<str>>,
+    held: Option<Held>,
+    first_factor_took: Duration,
+    second_factor_took: Duration,
+}
+
+/// The challenge that this packet has taken, or is taking.
+#[derive(Debug)]
+struct Held {
+    state: StateId,
+    /// It waited for a round of the first factor, which nothing else spends.
+    round: bool,
+}
+
+/// What one step has at hand.
+struct Turn<'a> {
+    now: Timestamp,
+    entropy: &'a mut dyn Entropy,
+    effects: Vec<Effect>,
+}
+
+impl Exchange {
+    /// An exchange for `request`; feed it [`Input::Start`].
+    pub fn new(request: Request, setting: Arc<Setting>, entropy: &mut dyn Entropy) -> Self {
+        // The name is read before anything else, because everything is keyed by it; a bad one is refused at the start.
+        let read = setting.names.read(&request.user_name);
+        let (identity, bad) = match read {
+            Ok(identity) => (identity, None),
+            Err(_) if request.user_name.is_empty() => {
+                (Identity::nobody(&request.user_name), Some(Reason::MissingUserName))
+            }
+            Err(reason) => (Identity::nobody(&request.user_name), Some(reason)),
+        };
+        let key = AttemptKey {
+            group: request.client.attempt_group.clone(),
+            user: identity.canonical.as_str().into(),
+            station: request.station.clone(),
+        };
+        let facts = Facts {
+            begun: request.received,
+            request,
+            setting,
+            identity: Arc::new(identity),
+            key,
+            id: AttemptId(draw(entropy)),
+            first_factor: None,
+            second_factor: None,
+            policy: None,
+            held: None,
+            first_factor_took: Duration::ZERO,
+            second_factor_took: Duration::ZERO,
+        };
+        Self { facts, stage: Stage::Fresh { bad } }
+    }
+
+    /// The correlation id: the attempt's own as soon as the exchange knows of one that is under way.
+    pub fn id(&self) -> AttemptId {
+        self.facts.id
+    }
+
+    /// Whether nothing more is expected of it.
+    pub fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Over)
+    }
+
+    /// Takes one input and says what to do. The stage is consumed: an input that it does not allow leaves nothing behind that
+    /// could go on.
+    ///
+    /// # Errors
+    ///
+    /// The input does not fit the stage; the exchange is over and nothing may be sent for it.
+    pub fn step(&mut self, input: Input, now: Timestamp, entropy: &mut dyn Entropy) -> Result<Vec<Effect>, Unexpected> {
+        let mut turn = Turn { now, entropy, effects: Vec::with_capacity(4) };
+        let stage = std::mem::replace(&mut self.stage, Stage::Over);
+        self.stage = stage.step(input, &mut self.facts, &mut turn)?;
+        Ok(turn.effects)
+    }
+}
+
+impl Facts {
+    /// Ends the exchange with a reply or in silence, and tells.
+    fn finish(
+        &mut self,
+        ending: Ending,
+        reason: Option<Reason>,
+        verdict: Option<Verdict>,
+        turn: &mut Turn<'_>,
+    ) -> Stage {
+        let finished = Finished {
+            id: self.id,
+            client: self.request.client.name.clone(),
+            source: self.request.source,
+            user: self.identity.given.as_str().into(),
+            station: self.request.station.clone(),
+            first_factor: self.first_factor.clone(),
+            policy: self.policy.clone(),
+            second_factor: self.second_factor.clone(),
+            ending,
+            reason,
+            received: self.request.received,
+            first_factor_took: self.first_factor_took,
+            second_factor_took: self.second_factor_took,
+            since_begun: turn.now.since(self.begun),
+            took: turn.now.since(self.request.received),
+        };
+        // A State serves once, but silence gives it back: the same packet comes again. Nobody needs to wait for either, and
+        // where another packet holds the challenge by now, or it is spent, nothing happens.
+        if let Some(Held { state, round }) = self.held.take() {
+            let packet = self.request.digest;
+            match verdict {
+                None => turn.leave(self.transition(Change::Release { state, packet })),
+                Some(_) if round => turn.leave(self.transition(Change::FinishRound { state, packet })),
+                Some(_) => {}
+            }
+        }
+        turn.effects.push(match verdict {
+            Some(verdict) => Effect::Reply(verdict),
+            None => Effect::Silence,
+        });
+        turn.emit(Event::Finished(Box::new(finished)));
+        Stage::Over
+    }
+
+    fn reject(&mut self, reason: Reason, attributes: Attributes, turn: &mut Turn<'_>) -> Stage {
+        let verdict = verdict::reject(&self.setting.config.attempts.reject_message, attributes);
+        self.finish(Ending::Reject, Some(reason), Some(verdict), turn)
+    }
+
+    fn refuse(&mut self, reason: Reason, turn: &mut Turn<'_>) -> Stage {
+        self.reject(reason, Attributes::default(), turn)
+    }
+
+    fn silence(&mut self, reason: Reason, turn: &mut Turn<'_>) -> Stage {
+        self.finish(Ending::Silence, Some(reason), None, turn)
+    }
+
+    fn accept(&mut self, verdict: Result<Verdict, Reason>, turn: &mut Turn<'_>) -> Stage {
+        match verdict {
+            Ok(verdict) => self.finish(Ending::Accept, None, Some(verdict), turn),
+            Err(reason) => self.refuse(reason, turn),
+        }
+    }
+
+    fn challenge(&mut self, wire: &[u8], message: &str, factor: Arc<str>, again: bool, turn: &mut Turn<'_>) -> Stage {
+        self.tell(Step::Challenged { factor, again }, turn);
+        self.finish(Ending::Challenge, None, Some(verdict::challenge(wire, message)), turn)
+    }
+
+    fn tell(&self, step: Step, turn: &mut Turn<'_>) {
+        turn.emit(Event::Step { id: self.id, step });
+    }
+
+    fn transition(&self, change: Change) -> Box<Transition> {
+        Box::new(Transition { key: self.key.clone(), change, rules: self.setting.rules.clone() })
+    }
+}
+
+impl Turn<'_> {
+    fn emit(&mut self, event: Event) {
+        self.effects.push(Effect::Emit(event));
+    }
+
+    fn ask(&mut self, question: Question) {
+        self.effects.push(Effect::Ask(question));
+    }
+
+    fn apply(&mut self, transition: Box<Transition>) {
+        self.effects.push(Effect::Apply(transition));
+    }
+
+    fn leave(&mut self, transition: Box<Transition>) {
+        self.effects.push(Effect::Leave(transition));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+//! One Access-Request, read once at the door into what the exchange works with.
+
+use crate::attempt::record::PacketDigest;
+use crate::config::Client;
+use crate::factor::Offer;
+use crate::radius::{Packet, SharedSecret, attribute, reveal_password};
+use crate::time::Timestamp;
+use sha2::{Digest, Sha256};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// What the exchange knows of its packet. The packet's octets stay at the edge, which encodes the reply.
+#[derive(Debug)]
+pub struct Request {
+    /// The RADIUS client that sent it.
+    pub client: Arc<Client>,
+    /// Where it came from.
+    pub source: SocketAddr,
+    /// Names this packet and no other.
+    pub digest: PacketDigest,
+    /// User-Name as sent; empty if it is missing.
+    pub user_name: Vec<u8>,
+    /// The first-factor proof, or the code; `None` if the packet has none that we can read.
+    pub offer: Option<Offer>,
+    /// State, as sent.
+    pub state: Option<Vec<u8>>,
+    /// Calling-Station-Id: which device or address the user comes from.
+    pub station: Option<Box<[u8]>>,
+    /// When it arrived.
+    pub received: Timestamp,
+    /// On which thread of this node.
+    pub thread: u16,
+}
+
+impl Request {
+    /// Reads `packet`, which is proved to come from `client` under `secret` as far as the client's rules demand.
+    pub fn read(
+        packet: &Packet<'_>,
+        digest: PacketDigest,
+        client: Arc<Client>,
+        secret: &SharedSecret,
+        source: SocketAddr,
+        thread: u16,
+        received: Timestamp,
+    ) -> Self {
+        let offer = packet
+            .first(attribute::USER_PASSWORD)
+            .map(|hidden| Offer::Pap(reveal_password(hidden, secret, packet.authenticator())));
+        Self {
+            digest,
+            client,
+            source,
+            user_name: packet.first(attribute::USER_NAME).map(<[u8]>::to_vec).unwrap_or_default(),
+            offer,
+            state: packet.first(attribute::STATE).map(<[u8]>::to_vec),
+            station: packet.first(attribute::CALLING_STATION_ID).map(Into::into),
+            received,
+            thread,
+        }
+    }
+}
+
+/// Over client, source, local address and all octets: the same packet has the same digest on every node.
+pub fn digest(packet: &Packet<'_>, client: &Client, source: SocketAddr, local: SocketAddr) -> PacketDigest {
+    let mut hash = Sha256::new();
+    for address in [source, local] {
+        match address.ip() {
+            std::net::IpAddr::V4(ip) => hash.update(ip.to_ipv6_mapped().octets()),
+            std::net::IpAddr::V6(ip) => hash.update(ip.octets()),
+        }
+        hash.update(address.port().to_be_bytes());
+    }
+    hash.update(client.name.as_bytes());
+    hash.update([0]);
+    hash.update(packet.bytes());
+    let mut out = [0; 16];
+    out.iter_mut().zip(hash.finalize()).for_each(|(to, from)| *to = from);
+    PacketDigest(out)
+}

@@ -1,0 +1,182 @@
+//! The stages of an exchange and which input leads where. What happens on the way is in [`super::leg`].
+
+use super::leg::{Permit, TakenCode};
+use super::verdict::FirstProof;
+use super::{Facts, Input, Turn, Unexpected};
+use crate::attempt::record::Settled;
+use crate::attempt::transition::{NewChallenge, Outcome};
+use crate::reason::Reason;
+use crate::secret::Secret;
+use crate::time::Timestamp;
+use std::sync::Arc;
+
+/// Where an exchange stands.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// Nothing was done yet.
+    Fresh {
+        /// What is wrong with the user's name.
+        bad: Option<Reason>,
+    },
+    /// The first factor is asked.
+    CheckingFirstFactor {
+        /// Its configured name.
+        factor: Arc<str>,
+        /// Since when.
+        asked: Timestamp,
+    },
+    /// A further round of the first factor goes into the store before it is sent.
+    IssuingRound {
+        /// Its configured name.
+        factor: Arc<str>,
+        /// What will be sent.
+        challenge: NewChallenge,
+    },
+    /// The provider is asked whether the user has a second factor.
+    AskingEnrolment(Permit),
+    /// The attempt is being claimed.
+    Claiming {
+        /// What the policy permits.
+        permit: Permit,
+        /// Since when: a claim does not hold for ever.
+        asked: Timestamp,
+    },
+    /// The provider is asked to prompt.
+    Beginning {
+        /// What the policy permits.
+        permit: Permit,
+        /// The claim's epoch.
+        epoch: u64,
+        /// Since when.
+        asked: Timestamp,
+    },
+    /// A code challenge goes into the store before it is sent.
+    Issuing {
+        /// The second factor.
+        factor: Arc<str>,
+        /// What will be sent.
+        challenge: NewChallenge,
+    },
+    /// A State came back and is being taken.
+    Taking {
+        /// What the packet brings.
+        secret: Secret,
+        /// The challenge's name.
+        state: crate::attempt::state::StateId,
+    },
+    /// The provider judges a code.
+    CheckingCode {
+        /// The challenge.
+        taken: TakenCode,
+        /// Since when.
+        asked: Timestamp,
+    },
+    /// The code was wrong; the next challenge goes into the store before it is sent.
+    Retrying {
+        /// The second factor.
+        factor: Arc<str>,
+        /// What will be sent.
+        challenge: NewChallenge,
+    },
+    /// The outcome is being committed.
+    Settling {
+        /// What is committed.
+        verdict: Settled,
+        /// The first factor's proof, where the client has one.
+        first: Option<FirstProof>,
+        /// The reply attributes of an accept, encoded.
+        reply: Arc<[u8]>,
+        /// The challenge, where the outcome came by a code: a code that was used meanwhile counts as wrong.
+        taken: Option<TakenCode>,
+    },
+    /// It replied, or will not.
+    Over,
+}
+
+impl Stage {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Fresh { .. } => "Fresh",
+            Self::CheckingFirstFactor { .. } => "CheckingFirstFactor",
+            Self::IssuingRound { .. } => "IssuingRound",
+            Self::AskingEnrolment(_) => "AskingEnrolment",
+            Self::Claiming { .. } => "Claiming",
+            Self::Beginning { .. } => "Beginning",
+            Self::Issuing { .. } => "Issuing",
+            Self::Taking { .. } => "Taking",
+            Self::CheckingCode { .. } => "CheckingCode",
+            Self::Retrying { .. } => "Retrying",
+            Self::Settling { .. } => "Settling",
+            Self::Over => "Over",
+        }
+    }
+
+    pub(super) fn step(self, input: Input, facts: &mut Facts, turn: &mut Turn<'_>) -> Result<Self, Unexpected> {
+        Ok(match (self, input) {
+            (Self::Fresh { bad: Some(reason) }, Input::Start) => facts.refuse(reason, turn),
+            (Self::Fresh { bad: None }, Input::Start) => facts.start(turn),
+
+            (Self::CheckingFirstFactor { factor, asked }, Input::FirstFactor(answer)) => {
+                facts.first_factor_answered(factor, asked, answer, turn)
+            }
+            (Self::IssuingRound { factor, challenge }, Input::Applied(Ok(Outcome::Done))) => {
+                facts.challenge(&challenge.wire, &challenge.message, factor, false, turn)
+            }
+
+            (Self::AskingEnrolment(permit), Input::Enrolment(enrolment)) => {
+                facts.enrolment_answered(permit, enrolment, turn)
+            }
+            (Self::Claiming { permit, asked }, Input::Applied(Ok(outcome))) => {
+                facts.claim_answered(permit, asked, outcome, turn)
+            }
+            (Self::Beginning { permit, epoch, asked }, Input::Begun(answer)) => {
+                facts.begin_answered(permit, epoch, asked, answer, turn)
+            }
+            (Self::Issuing { factor, challenge }, Input::Applied(Ok(Outcome::Done))) => {
+                facts.challenge(&challenge.wire, &challenge.message, factor, false, turn)
+            }
+
+            (Self::Taking { secret, state }, Input::Applied(Ok(Outcome::Taken(taken)))) => {
+                facts.taken(secret, state, *taken, turn)
+            }
+            (Self::CheckingCode { taken, asked }, Input::Code(answer)) => facts.code_judged(taken, asked, answer, turn),
+            (Self::Retrying { factor, challenge }, Input::Applied(Ok(Outcome::Done))) => {
+                facts.challenge(&challenge.wire, &challenge.message, factor, false, turn)
+            }
+
+            (Self::Settling { taken: Some(taken), .. }, Input::Applied(Ok(Outcome::Refused(Reason::CodeReplayed)))) => {
+                facts.code_wrong(taken, Reason::CodeReplayed, turn)
+            }
+            (Self::Settling { verdict, first, reply, .. }, Input::Applied(Ok(outcome @ Outcome::Done))) => {
+                facts.settled(verdict, first, &reply, &outcome, turn)
+            }
+
+            // Whoever waits for the store takes its refusals alike.
+            (stage, Input::Applied(Ok(Outcome::Refused(reason)))) if stage.waits_for_store() => {
+                facts.refuse(reason, turn)
+            }
+            (stage, Input::Applied(Ok(Outcome::Discarded(reason)) | Err(reason))) if stage.waits_for_store() => {
+                facts.silence(reason, turn)
+            }
+
+            // The deadline never interrupts a commit: what is committed must be spoken. A transition that is on its way
+            // ends by itself.
+            (stage @ (Self::Settling { .. } | Self::Over), Input::Wake) => stage,
+            (_, Input::Wake) => facts.silence(Reason::DeadlinePassed, turn),
+
+            (stage, input) => return Err(Unexpected { stage: stage.name(), input: input.name() }),
+        })
+    }
+
+    fn waits_for_store(&self) -> bool {
+        matches!(
+            self,
+            Self::IssuingRound { .. }
+                | Self::Claiming { .. }
+                | Self::Issuing { .. }
+                | Self::Taking { .. }
+                | Self::Retrying { .. }
+                | Self::Settling { .. }
+        )
+    }
+}

@@ -1,0 +1,8 @@
+//! The exchange with invented time: a [`world::World`] plays the edge, the store and both factors.
+
+mod deadlines;
+mod first_leg;
+mod proofs;
+mod rounds;
+mod second_leg;
+mod world;

@@ -1,0 +1,202 @@
+//! Every stage against every input: what fits leads on, the deadline ends in silence, and anything else is an error without
+//! a reply.
+
+use super::super::*;
+use super::world::*;
+use crate::attempt::record::{Authorization, Progress, Purpose};
+use crate::attempt::transition::Taken;
+use crate::factor::{CodeWanted, Proved};
+
+const STAGES: [&str; 12] = [
+    "Fresh",
+    "CheckingFirstFactor",
+    "IssuingRound",
+    "AskingEnrolment",
+    "Claiming",
+    "Beginning",
+    "Issuing",
+    "Taking",
+    "CheckingCode",
+    "Retrying",
+    "Settling",
+    "Over",
+];
+
+/// An exchange that has come to `stage`.
+fn at(stage: &str) -> (World, Run) {
+    let mut world = World::new(REQUIRED);
+    if stage == "IssuingRound" {
+        world.first.push_back(need_more(b"r1", "More:"));
+    }
+    let packet = match stage {
+        "Taking" | "CheckingCode" | "Settling" | "Retrying" => {
+            let state = world.challenged();
+            let code = if stage == "Retrying" { "000000".to_owned() } else { world.shown() };
+            world.reply(&state, &code)
+        }
+        _ => world.packet(PASSWORD),
+    };
+    let mut run = world.open(&packet);
+    if stage != "Fresh" {
+        world.feed(&mut run, Input::Start);
+        world.until(&mut run, stage);
+    }
+    assert_eq!(run.stage(), stage);
+    world.events.clear();
+    (world, run)
+}
+
+fn taken(purpose: Purpose, last_try: bool) -> Outcome {
+    Outcome::Taken(Box::new(Taken {
+        id: AttemptId([1; 16]),
+        begun: Timestamp::default(),
+        epoch: 1,
+        purpose,
+        last_try,
+        used: UsedCodes::default(),
+    }))
+}
+
+pub(super) fn taken_code(first_factor: Option<&str>, last_try: bool) -> Outcome {
+    let first_factor = first_factor.map(Into::into);
+    let authorization =
+        Authorization { first_factor, policy: "everybody".into(), reply: REPLY.into(), upn: "alice".into() };
+    taken(Purpose::Code { factor: "code".into(), session: vec![], authorization }, last_try)
+}
+
+pub(super) fn taken_round() -> Outcome {
+    taken(Purpose::Round { factor: "staff".into(), session: vec![] }, false)
+}
+
+/// One input of every kind, and each with the name of the stages that it fits.
+pub(super) fn inputs() -> Vec<(&'static [&'static str], Input)> {
+    const FIRST: &[&str] = &["CheckingFirstFactor"];
+    const ENROLMENT: &[&str] = &["AskingEnrolment"];
+    const BEGUN: &[&str] = &["Beginning"];
+    const CODE: &[&str] = &["CheckingCode"];
+    // A claim takes any outcome: one that it cannot have ends in silence.
+    const CLAIM: &[&str] = &["Claiming"];
+    const TAKEN: &[&str] = &["Claiming", "Taking"];
+    const DONE: &[&str] = &["Claiming", "IssuingRound", "Issuing", "Retrying", "Settling"];
+    const STORE: &[&str] = &["Claiming", "Taking", "IssuingRound", "Issuing", "Retrying", "Settling"];
+    let again = || Outcome::ChallengedAlready { id: AttemptId([1; 16]), wire: vec![8; 48], message: "Code:".into() };
+    let wanted = CodeWanted::default();
+    vec![
+        (&["Fresh"], Input::Start),
+        (&STAGES, Input::Wake),
+        (FIRST, Input::FirstFactor(FirstFactorAnswer::Proved(Proved::default()))),
+        (FIRST, Input::FirstFactor(FirstFactorAnswer::Refused(Reason::WrongPassword))),
+        (FIRST, Input::FirstFactor(FirstFactorAnswer::Unavailable(Reason::FirstFactorUnavailable))),
+        (FIRST, Input::FirstFactor(need_more(b"r", "More:"))),
+        (ENROLMENT, Input::Enrolment(Enrolment::Enrolled)),
+        (ENROLMENT, Input::Enrolment(Enrolment::NotEnrolled)),
+        (ENROLMENT, Input::Enrolment(Enrolment::Unavailable(Reason::SecondFactorUnavailable))),
+        (BEGUN, Input::Begun(BeginAnswer::Approved)),
+        (BEGUN, Input::Begun(BeginAnswer::Denied(Reason::NotEnrolled))),
+        (BEGUN, Input::Begun(BeginAnswer::CodeWanted(wanted))),
+        (BEGUN, Input::Begun(BeginAnswer::Unavailable(Reason::SecondFactorUnavailable))),
+        (CODE, Input::Code(CodeAnswer::Right(None))),
+        (CODE, Input::Code(CodeAnswer::Wrong(Reason::WrongCode))),
+        (CODE, Input::Code(CodeAnswer::Unavailable(Reason::SecondFactorUnavailable))),
+        (CLAIM, Input::Applied(Ok(Outcome::Claimed { epoch: 1 }))),
+        (CLAIM, Input::Applied(Ok(again()))),
+        (CLAIM, Input::Applied(Ok(Outcome::PassedAlready { id: AttemptId([1; 16]) }))),
+        (TAKEN, Input::Applied(Ok(taken_code(Some("staff"), false)))),
+        (TAKEN, Input::Applied(Ok(taken_code(Some("staff"), true)))),
+        (TAKEN, Input::Applied(Ok(taken_round()))),
+        (DONE, Input::Applied(Ok(Outcome::Done))),
+        (STORE, Input::Applied(Ok(Outcome::Refused(Reason::StateUnknown)))),
+        (STORE, Input::Applied(Ok(Outcome::Refused(Reason::CodeReplayed)))),
+        (STORE, Input::Applied(Ok(Outcome::Discarded(Reason::Superseded)))),
+        (STORE, Input::Applied(Err(Reason::StoreUnavailable))),
+    ]
+}
+
+#[test]
+fn every_stage_takes_what_fits_and_nothing_else() {
+    for stage in STAGES {
+        for index in 0..inputs().len() {
+            let (mut world, mut run) = at(stage);
+            let (stages, input) = inputs().swap_remove(index);
+            let (name, text) = (input.name(), format!("{input:?}"));
+            run.open = None;
+            let (before, end) = (world.records.clone(), run.end.clone());
+            let result = world.try_feed(&mut run, input);
+            if !stages.contains(&stage) {
+                let unexpected = Unexpected { stage, input: name };
+                assert_eq!(result, Err(unexpected), "{stage} with {text}");
+                assert_eq!(unexpected.to_string(), format!("{name} does not fit the stage {stage}"));
+                assert_eq!((run.end, world.events.len()), (end, 0), "{stage} with {text}: nothing was sent or told");
+                assert_eq!(world.records, before);
+                continue;
+            }
+            assert_eq!(result, Ok(()), "{stage} with {text}");
+            // Exactly two pairs end in an accept: the store's word that this outcome, or the one before it, is committed.
+            let word = matches!((stage, text.as_str()), ("Settling", "Applied(Ok(Done))"))
+                || (stage == "Claiming" && text.starts_with("Applied(Ok(PassedAlready"));
+            assert_eq!(matches!(run.end, Some(End::Accept(_))), word, "{stage} with {text}");
+            assert_eq!(world.finished().len(), usize::from(run.end != end), "{stage} with {text}: one line");
+            if stage == "Claiming" && (name == "Applied") && (text.contains("Done") || text.contains("Taken")) {
+                assert_eq!((run.end, world.reason()), (Some(End::Silence), Some(Reason::Unexpected)));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_deadline_is_silence_and_never_interrupts_a_commit() {
+    for stage in STAGES {
+        let (mut world, mut run) = at(stage);
+        world.wait(PACKET_DEADLINE);
+        let before = run.end.clone();
+        world.feed(&mut run, Input::Wake);
+        match stage {
+            "Settling" => {
+                assert_eq!((run.end.as_ref(), world.events.len()), (None, 0));
+                assert_eq!(world.finish(run), accepted(), "what is committed is spoken");
+            }
+            "Over" => assert_eq!((run.end, world.events.len()), (before, 0)),
+            _ => {
+                assert_eq!(run.end, Some(End::Silence), "{stage}");
+                assert_eq!(world.reason(), Some(Reason::DeadlinePassed));
+                assert_eq!(world.last().took, PACKET_DEADLINE);
+            }
+        }
+        let checked = |progress: &Progress| matches!(progress, Progress::Checking { .. });
+        let held = world.records.challenges.values().any(|challenge| checked(&challenge.progress));
+        assert!(!held, "{stage}: what was taken is given back");
+    }
+}
+
+#[test]
+fn a_round_at_its_deadline_gives_the_state_back() {
+    let mut world = World::new(OFF);
+    world.first.push_back(need_more(b"r1", "More:"));
+    let state = world.sign_in(PASSWORD).state();
+    let packet = world.reply(&state, "s3cr3t");
+    let mut run = world.start(&packet);
+    world.until(&mut run, "CheckingFirstFactor");
+    world.feed(&mut run, Input::Wake);
+    assert_eq!(run.end, Some(End::Silence));
+    world.first.push_back(proved());
+    assert_eq!(world.send(&packet), accepted());
+}
+
+#[test]
+fn an_answer_after_the_end_is_unexpected() {
+    let (mut world, mut run) = at("CheckingCode");
+    world.feed(&mut run, Input::Wake);
+    let result = world.try_feed(&mut run, Input::Code(CodeAnswer::Right(None)));
+    assert_eq!(result, Err(Unexpected { stage: "Over", input: "Code" }));
+}
+
+#[test]
+fn a_state_that_was_on_its_way_at_the_deadline_is_given_back() {
+    let (mut world, mut run) = at("Taking");
+    let Some(Open::Apply(take)) = run.open.take() else { panic!("no transition") };
+    assert!(matches!(take.apply(&mut world.records, world.now), Outcome::Taken(_)), "the answer is lost");
+    world.feed(&mut run, Input::Wake);
+    assert_eq!(run.end, Some(End::Silence));
+    let (state, code) = (world.records.challenges.values().next().unwrap().wire.clone(), world.shown());
+    assert_eq!(world.answer(&state, &code), accepted());
+}

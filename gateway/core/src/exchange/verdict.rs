@@ -1,0 +1,121 @@
+//! The one place that builds an accept (invariant A1). It takes the proofs as arguments, and the proofs are made only from
+//! a back end's answer, from the store's word that the outcome is committed, or from a policy that waives the factor.
+
+use crate::attempt::record::Authorization;
+use crate::attempt::transition::Outcome;
+use crate::config::{Client, Policy, SecondFactorNeed};
+use crate::factor::{Enrolment, Proved};
+use crate::radius::{Attributes, Code, attribute};
+use crate::reason::Reason;
+use std::sync::Arc;
+
+/// That the first factor was passed.
+#[derive(Clone, Debug)]
+pub(super) struct FirstProof {
+    factor: Arc<str>,
+}
+
+impl FirstProof {
+    /// From the back end's own answer.
+    pub(super) fn answered(factor: Arc<str>, _proved: &Proved) -> Self {
+        Self { factor }
+    }
+
+    /// From what the first leg left under the State, if it had a first factor.
+    pub(super) fn remembered(authorization: &Authorization) -> Option<Self> {
+        authorization.first_factor.clone().map(|factor| Self { factor })
+    }
+
+    /// The configured name of the factor.
+    pub(super) fn factor(&self) -> &Arc<str> {
+        &self.factor
+    }
+}
+
+/// That the second factor was passed, or that the policy wants none.
+#[derive(Debug)]
+pub(super) struct SecondProof(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Committed,
+    Waived,
+}
+
+impl SecondProof {
+    /// The provider approved and the store has committed it.
+    pub(super) fn committed(outcome: &Outcome) -> Option<Self> {
+        matches!(outcome, Outcome::Done).then_some(Self(Kind::Committed))
+    }
+
+    /// The attempt passed a moment ago, and the rules give a repeat the same verdict.
+    pub(super) fn repeated(outcome: &Outcome) -> Option<Self> {
+        matches!(outcome, Outcome::PassedAlready { .. }).then_some(Self(Kind::Committed))
+    }
+
+    /// The policy wants no second factor, or wants one only of those who have it.
+    pub(super) fn waived(policy: &Policy, enrolment: Option<Enrolment>) -> Option<Self> {
+        let waived = match policy.second_factor {
+            SecondFactorNeed::Off => true,
+            SecondFactorNeed::IfEnrolled => enrolment == Some(Enrolment::NotEnrolled),
+            SecondFactorNeed::Required => false,
+        };
+        waived.then_some(Self(Kind::Waived))
+    }
+}
+
+/// A reply that may be sent. Its fields are closed: an accept comes from `accept` alone.
+#[derive(Debug)]
+pub struct Verdict {
+    code: Code,
+    attributes: Attributes,
+}
+
+impl Verdict {
+    /// The packet's code.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// Its attributes, without Message-Authenticator and Proxy-State, which every reply gets.
+    pub fn attributes(&self) -> &Attributes {
+        &self.attributes
+    }
+}
+
+/// An Access-Accept. Where the client leaves the first factor to us nothing stands in for it, not even the second: the record
+/// of a challenge may have been made by way of a client that has none. Where it does not, a waived second factor would prove
+/// nothing at all.
+pub(super) fn accept(
+    client: &Client,
+    first: Option<&FirstProof>,
+    second: Option<SecondProof>,
+    attributes: Attributes,
+) -> Result<Verdict, Reason> {
+    match (first, second) {
+        (Some(_), Some(_)) => Ok(Verdict { code: Code::ACCESS_ACCEPT, attributes }),
+        (None, Some(SecondProof(Kind::Committed))) if client.first_factor.is_none() => {
+            Ok(Verdict { code: Code::ACCESS_ACCEPT, attributes })
+        }
+        (None, Some(_)) | (_, None) => Err(Reason::NoProof),
+    }
+}
+
+/// An Access-Reject with a text that names no factor.
+pub(super) fn reject(message: &str, mut attributes: Attributes) -> Verdict {
+    if !message.is_empty() && attributes.is_empty() {
+        attributes.push_text(attribute::REPLY_MESSAGE, message);
+    }
+    Verdict { code: Code::ACCESS_REJECT, attributes }
+}
+
+/// An Access-Challenge: State and text and nothing else, because a careless NAS may take it for success.
+pub(super) fn challenge(state: &[u8], message: &str) -> Verdict {
+    let mut attributes = Attributes::default();
+    attributes.push_text(attribute::REPLY_MESSAGE, message);
+    // A State of 48 octets always fits.
+    if attributes.push(attribute::STATE, state).is_err() {
+        return reject("", Attributes::default());
+    }
+    Verdict { code: Code::ACCESS_CHALLENGE, attributes }
+}

@@ -1,0 +1,141 @@
+//! First and second factors as questions and answers. Who asks is the exchange; who answers is a back end at the edge, or
+//! for local tokens the arithmetic here. Nothing in here does I/O.
+
+pub mod base32;
+mod entries;
+pub mod oath;
+pub mod tokens;
+pub mod users;
+
+use crate::identity::Identity;
+use crate::reason::Reason;
+use crate::secret::Secret;
+use crate::time::Timestamp;
+use std::sync::Arc;
+
+/// What one packet offers as its first-factor proof.
+#[derive(Debug)]
+pub enum Offer {
+    /// PAP: the password itself (RFC 2865 §5.2).
+    Pap(Secret),
+}
+
+/// A question to a first factor. `session` is what an earlier `NeedMore` of the same back end left behind.
+#[derive(Debug)]
+pub struct FirstFactorQuestion {
+    /// The configured name of the first factor.
+    pub factor: Arc<str>,
+    /// Who signs in.
+    pub user: Arc<Identity>,
+    /// What the packet proves it with.
+    pub offer: Offer,
+    /// What the back end remembered from the round before, if there was one.
+    pub session: Option<Vec<u8>>,
+}
+
+/// What a first factor answers. Multi-round from the start, so that EAP, password change and an upstream's challenge fit.
+#[derive(Debug, PartialEq, Eq)]
+pub enum FirstFactorAnswer {
+    /// The proof holds.
+    Proved(Proved),
+    /// The proof does not hold.
+    Refused(Reason),
+    /// Nobody knows: the request stays unanswered, so that the NAS asks again or elsewhere.
+    Unavailable(Reason),
+    /// The back end wants another round.
+    NeedMore(NeedMore),
+}
+
+/// What a first factor knows of a user who passed it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proved {
+    /// Names of the groups that the user is in, as policies spell them.
+    pub groups: Vec<String>,
+    /// The UPN, where the directory knows a better one than the identity's own.
+    pub upn: Option<String>,
+}
+
+/// Another round of a first factor, sent as an Access-Challenge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NeedMore {
+    /// What the back end wants back with the next packet; it stays in the store, under the State.
+    pub session: Vec<u8>,
+    /// What the user is asked, as Reply-Message.
+    pub message: String,
+}
+
+/// Whether a user has a second factor at a provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enrolment {
+    /// The user has one.
+    Enrolled,
+    /// The user has none.
+    NotEnrolled,
+    /// The provider could not tell.
+    Unavailable(Reason),
+}
+
+/// What a second-factor provider answers when a prompt begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BeginAnswer {
+    /// Approved at once, without asking the user again.
+    Approved,
+    /// Denied.
+    Denied(Reason),
+    /// The user must type a code.
+    CodeWanted(CodeWanted),
+    /// The provider could not be asked, and no prompt went out.
+    Unavailable(Reason),
+}
+
+/// A provider waits for a code.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CodeWanted {
+    /// What the provider wants back with the code.
+    pub session: Vec<u8>,
+    /// What to ask the user, where the provider knows better than `attempts.prompt`.
+    pub prompt: Option<String>,
+}
+
+/// What a second-factor provider answers to a code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CodeAnswer {
+    /// The code is right; it counts only if `use_` can still be recorded.
+    Right(Option<CodeUse>),
+    /// The code is wrong.
+    Wrong(Reason),
+    /// Nobody knows.
+    Unavailable(Reason),
+}
+
+/// Names one token of one user: the first half of a digest over provider, user and the token's enrolment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TokenId(pub [u8; 16]);
+
+/// That one code of a token was used: recorded with the verdict, in one transition, and refused when it is not newer than
+/// what was used before (RFC 6238 §5.2, RFC 4226 §7.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CodeUse {
+    /// Which token.
+    pub token: TokenId,
+    /// Its moving factor: time step or counter.
+    pub factor: u64,
+    /// When the record may be forgotten; `None`: never (HOTP).
+    pub forget: Option<Timestamp>,
+}
+
+/// What the store remembers of a user's used codes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UsedCodes {
+    /// Since when the memory is complete. Codes that could have been used before are refused (invariant A5).
+    pub since: Timestamp,
+    /// The lowest moving factor that each token may still use.
+    pub next: Vec<(TokenId, u64)>,
+}
+
+impl UsedCodes {
+    /// The lowest moving factor that `token` may still use.
+    pub fn next(&self, token: TokenId) -> u64 {
+        self.next.iter().find(|(id, _)| *id == token).map_or(0, |(_, next)| *next)
+    }
+}

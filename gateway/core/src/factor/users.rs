@@ -1,0 +1,409 @@
+//! The users file: who may sign in with a password that this gateway checks itself.
+//!
+//! ```toml
+//! [[users]]
+//! name = "alice@corp.example"
+//! password = "$argon2id$v=19$m=19456,t=2,p=1$…"
+//! groups = ["staff"]
+//! ```
+
+use super::entries::{self, Entry, place};
+use crate::identity::Rules;
+use crate::secret::{Secret, equal};
+use serde::Deserialize;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// The largest memory of one password hash, in KiB: a slip of the pen must not take the node down.
+pub const LARGEST_MEMORY: u32 = 256 * 1024;
+
+/// One person who may sign in.
+#[derive(Debug)]
+pub struct User {
+    /// The canonical name.
+    pub name: Box<str>,
+    /// What proves it is that person.
+    pub password: Password,
+    /// The groups, as policies spell them. Users with the same groups share one list.
+    pub groups: Arc<[String]>,
+    /// What the cloud knows the person as, where it is not what the name gives.
+    pub upn: Option<Box<str>>,
+    /// The person may not sign in for now.
+    pub disabled: bool,
+}
+
+/// What a password is compared with.
+#[derive(Debug)]
+pub enum Password {
+    /// A PHC string of argon2id. It is no password, but guesses can be tried on it: keep it out of logs too.
+    Hashed(Arc<Secret>),
+    /// The password itself: for tests and first steps.
+    Plain(Secret),
+}
+
+/// Compares two passwords without telling by its time how long or how alike they are. One that no packet can carry is equal
+/// to none.
+pub fn same(stored: &Secret, offered: &Secret) -> bool {
+    let (stored, offered) = (stored.expose(), offered.expose());
+    let padded = |password: &[u8]| {
+        let mut padded = Zeroizing::new([0; LONGEST]);
+        padded.iter_mut().zip(password).for_each(|(to, from)| *to = *from);
+        padded
+    };
+    let alike = equal(&*padded(stored), &*padded(offered));
+    alike & (stored.len() == offered.len()) & (offered.len() <= LONGEST)
+}
+
+/// The longest password that a packet can carry, in octets (RFC 2865 §5.2).
+const LONGEST: usize = 128;
+
+/// All users of one file, by canonical name.
+#[derive(Debug, Default)]
+pub struct Users {
+    /// Sorted by name.
+    list: Box<[User]>,
+    /// Where in the list each name stands: one look instead of a dozen comparisons all over memory.
+    places: HashMap<Box<str>, usize>,
+    nobody: Option<Arc<Secret>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    name: String,
+    #[serde(default, deserialize_with = "entries::secret")]
+    password: Option<Secret>,
+    #[serde(default, deserialize_with = "entries::secret")]
+    password_plain: Option<Secret>,
+    #[serde(default)]
+    groups: Vec<String>,
+    #[serde(default)]
+    disabled: bool,
+    upn: Option<String>,
+}
+
+/// How expensive hashes are, and how many of each kind there are.
+type Costs = BTreeMap<String, usize>;
+
+impl Users {
+    /// Reads a users file. Names are read like those in packets, so any spelling will do. `allow_plain`: passwords need not
+    /// be hashed.
+    ///
+    /// # Errors
+    /// All faults, each with line, user and remedy.
+    pub fn parse(text: &str, allow_plain: bool, rules: &Rules) -> Result<Self, Vec<String>> {
+        let mut faults = Vec::new();
+        let mut groups = BTreeMap::new();
+        let mut costs = Costs::new();
+        let mut list: Vec<(usize, User)> = Vec::new();
+        for Entry { line, value } in entries::read::<Raw>(text, "users", "name", "user", &mut faults) {
+            let at = place(line, "user", &value.name);
+            match user(value, allow_plain, rules, &mut groups, &mut costs) {
+                Ok(user) => list.push((line, user)),
+                Err(fault) => faults.push(format!("{at}: {fault}")),
+            }
+        }
+        list.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
+        for ((first, _), (second, user)) in
+            list.iter().zip(list.iter().skip(1)).filter(|((_, a), (_, b))| a.name == b.name)
+        {
+            let at = place(*second, "user", &user.name);
+            faults.push(format!("{at}: the same person stands in line {first}; remove one of the two"));
+        }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let nobody = costs.iter().max_by_key(|(_, users)| **users).map(|(cost, _)| {
+            // Sixteen octets of salt and thirty-two of hash: nobody knows a password for these.
+            Arc::new(Secret::new(format!("$argon2id${cost}${}${}", "A".repeat(22), "A".repeat(43)).into_bytes()))
+        });
+        let list: Box<[User]> = list.into_iter().map(|(_, user)| user).collect();
+        let places = list.iter().enumerate().map(|(place, user)| (user.name.clone(), place)).collect();
+        Ok(Self { list, places, nobody })
+    }
+
+    /// The user of that canonical name.
+    pub fn find(&self, canonical: &str) -> Option<&User> {
+        self.list.get(*self.places.get(canonical)?)
+    }
+
+    /// A hash that no password has, as expensive as most of the file's: what an unknown user is checked against, so that
+    /// time does not tell who exists. `None` if no password in the file is hashed.
+    pub fn nobody(&self) -> Option<&Arc<Secret>> {
+        self.nobody.as_ref()
+    }
+
+    /// Everybody, sorted by canonical name.
+    pub fn iter(&self) -> impl Iterator<Item = &User> {
+        self.list.iter()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether there is nobody.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+}
+
+fn user(
+    raw: Raw,
+    allow_plain: bool,
+    rules: &Rules,
+    lists: &mut BTreeMap<Vec<String>, Arc<[String]>>,
+    costs: &mut Costs,
+) -> Result<User, String> {
+    let name = raw.name;
+    let identity = rules.read(name.as_bytes()).map_err(|reason| format!("{} {}", reason.cause(), reason.remedy()))?;
+    let password = match (raw.password, raw.password_plain) {
+        (Some(hash), None) => {
+            let cost = cost(&hash)
+                .map_err(|fault| format!("`password` {fault}; set it anew with `orthrus user passwd {name}`"))?;
+            *costs.entry(cost).or_default() += 1;
+            Password::Hashed(Arc::new(hash))
+        }
+        (None, Some(plain)) if plain.is_empty() => {
+            return Err("`password_plain` is empty; nobody may have that".to_owned());
+        }
+        (None, Some(plain)) if allow_plain => Password::Plain(plain),
+        (None, Some(_)) => {
+            return Err(format!(
+                "`password_plain` is for tests only; hash it with `orthrus user passwd {name}` or set allow_plain = true"
+            ));
+        }
+        (None, None) => return Err(format!("there is no `password`; set one with `orthrus user passwd {name}`")),
+        (Some(_), Some(_)) => return Err("both `password` and `password_plain` are given; remove one".to_owned()),
+    };
+    if raw.groups.iter().any(|group| group.trim().is_empty()) {
+        return Err("a group has no name; remove it from `groups`".to_owned());
+    }
+    if raw.upn.as_ref().is_some_and(|upn| !upn.contains('@') || upn.contains(char::is_control)) {
+        return Err("`upn` is not of the form user@realm; correct it, or remove it to use the name".to_owned());
+    }
+    let groups = match lists.get(&raw.groups) {
+        Some(shared) => shared.clone(),
+        None => lists.entry(raw.groups.clone()).or_insert(raw.groups.into()).clone(),
+    };
+    let upn = raw.upn.map(String::into_boxed_str);
+    Ok(User { name: identity.canonical.into(), password, groups, upn, disabled: raw.disabled })
+}
+
+/// Version and parameters of a PHC string of argon2id, which is all that decides how long a check takes.
+fn cost(hash: &Secret) -> Result<String, &'static str> {
+    const FORM: &str = "is no PHC string of argon2id ($argon2id$v=19$m=…,t=…,p=…$salt$hash)";
+    let text = std::str::from_utf8(hash.expose()).map_err(|_| FORM)?;
+    let mut fields = text.split('$');
+    let (Some(""), Some("argon2id"), Some("v=19"), Some(parameters), Some(salt), Some(output), None) =
+        (fields.next(), fields.next(), fields.next(), fields.next(), fields.next(), fields.next(), fields.next())
+    else {
+        return Err(FORM);
+    };
+    let mut values =
+        parameters.split(',').zip(["m=", "t=", "p="]).map(|(field, name)| number(field.strip_prefix(name)?));
+    let (Some(Some(memory)), Some(Some(passes)), Some(Some(lanes)), 3) =
+        (values.next(), values.next(), values.next(), parameters.split(',').count())
+    else {
+        return Err(FORM);
+    };
+    // 8 to 48 octets of salt, 16 to 64 of hash.
+    if !base64(salt, 11..=64) || !base64(output, 22..=86) {
+        return Err(FORM);
+    }
+    if memory > LARGEST_MEMORY || passes > 64 || lanes > 16 {
+        return Err("asks for more than 256 MiB (m=262144), 64 passes or 16 lanes");
+    }
+    if passes == 0 || lanes == 0 || memory < 8 * lanes {
+        return Err("has parameters that argon2id does not allow (t and p from 1, m from 8 times p)");
+    }
+    Ok(format!("v=19${parameters}"))
+}
+
+fn number(digits: &str) -> Option<u32> {
+    digits.bytes().all(|octet| octet.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
+}
+
+/// Base64 without padding, as PHC strings have it.
+fn base64(text: &str, length: std::ops::RangeInclusive<usize>) -> bool {
+    let alphabet = |octet: u8| octet.is_ascii_alphanumeric() || octet == b'+' || octet == b'/';
+    length.contains(&text.len()) && text.len() % 4 != 1 && text.bytes().all(alphabet)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HASH: &str =
+        "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+
+    fn rules() -> Rules {
+        Rules { default_realm: Some("corp.example".into()), ..Rules::default() }
+    }
+
+    fn parse(text: &str) -> Result<Users, Vec<String>> {
+        Users::parse(text, true, &rules())
+    }
+
+    fn entry(name: &str, rest: &str) -> String {
+        format!("[[users]]\nname = {name:?}\n{rest}\n")
+    }
+
+    fn fault(text: &str) -> String {
+        let faults = parse(text).unwrap_err();
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        faults.into_iter().next().unwrap()
+    }
+
+    #[test]
+    fn a_file_is_read() {
+        let users = parse(&format!(
+            "# People\n{}{}",
+            entry("Alice", &format!("password = \"{HASH}\"\ngroups = [\"staff\"]\nupn = \"a.smith@cloud.example\"")),
+            entry("bob@other.example", "password_plain = \"hunter2\"\ngroups = [\"staff\"]\ndisabled = true"),
+        ))
+        .unwrap();
+        let alice = users.find("alice@corp.example").unwrap();
+        assert!(matches!(&alice.password, Password::Hashed(hash) if hash.expose() == HASH.as_bytes()));
+        assert_eq!(alice.upn.as_deref(), Some("a.smith@cloud.example"));
+        let bob = users.find("bob@other.example").unwrap();
+        assert!(bob.disabled && Arc::ptr_eq(&bob.groups, &alice.groups));
+        assert!(users.find("alice").is_none() && users.find("Alice").is_none());
+        assert_eq!(users.len(), 2);
+        assert!(parse("").unwrap().is_empty());
+        assert!(!format!("{users:?}").contains("hunter2") && !format!("{users:?}").contains("argon2id"));
+    }
+
+    #[test]
+    fn all_faults_come_at_once_with_line_and_user() {
+        let faults = parse(&format!(
+            "{}{}{}{}colour = 1\n",
+            entry("alice", ""),
+            entry("bob", "pasword = \"x\""),
+            entry("", "password_plain = \"x\""),
+            entry("carol", "password_plain = \"x\""),
+        ))
+        .unwrap_err();
+        assert_eq!(faults.len(), 4, "{faults:#?}");
+        assert!(
+            faults.iter().any(|fault| fault.starts_with("line 1, user \"alice\": there is no `password`")),
+            "{faults:#?}"
+        );
+        assert!(faults.iter().any(|fault| fault.contains("user passwd alice")), "{faults:#?}");
+        assert!(faults.iter().any(|fault| fault.starts_with("line 4, user \"bob\": unknown field")), "{faults:#?}");
+        assert!(
+            faults.iter().any(|fault| fault.starts_with("line 7, user \"\": The user name is empty")),
+            "{faults:#?}"
+        );
+        assert!(faults.iter().any(|fault| fault.starts_with("line 10, user \"carol\": unknown field")), "{faults:#?}");
+    }
+
+    #[test]
+    fn one_person_stands_once() {
+        let text = format!(
+            "{}{}",
+            entry("Alice", "password_plain = \"x\""),
+            entry("alice@CORP.example", "password_plain = \"y\"")
+        );
+        let fault = fault(&text);
+        assert!(fault.starts_with("line 4, user \"alice@corp.example\": the same person stands in line 1"), "{fault}");
+    }
+
+    #[test]
+    fn plain_passwords_are_allowed_or_not() {
+        let text = entry("alice", "password_plain = \"hunter2\"");
+        let faults = Users::parse(&text, false, &rules()).unwrap_err();
+        assert!(faults[0].contains("allow_plain = true"), "{faults:?}");
+        assert!(fault(&entry("alice", "password_plain = \"\"")).contains("empty"));
+        assert!(fault(&entry("alice", &format!("password_plain = \"x\"\npassword = \"{HASH}\""))).contains("both"));
+    }
+
+    #[test]
+    fn faults_repeat_no_secret() {
+        for text in [
+            entry("alice", "password_plain = 8675309"),
+            entry("alice", "password_plain = 8675309.5"),
+            entry("alice", "password_plain = 99999999999998675309"),
+            entry("alice", "password_plain = [\"8675309\"]"),
+            entry("alice", "password_plain = { a = \"8675309\" }"),
+            entry("alice", "password_plain = 8675-30-09"),
+            entry("alice", "password_plain = \"8675309"),
+            entry("alice", "password_plain = 8675309x"),
+            entry("alice", "password = \"8675309\""),
+            entry("alice", "password = true\npassword_plain = \"8675309\""),
+            "8675309 = 1".replace("8675309 ", "alice "),
+        ] {
+            for fault in parse(&text).unwrap_err() {
+                assert!(!fault.contains("8675309"), "{fault}");
+            }
+        }
+    }
+
+    #[test]
+    fn other_files_are_not_taken() {
+        assert!(fault("users = 3").contains("[[users]]"));
+        assert!(fault("[[user]]\nname = \"a\"").starts_with("line 1: \"user\" has no place here"));
+        assert!(fault("users = [3]").starts_with("line 1: invalid type"));
+        assert!(fault("\n\n[[users").starts_with("line 3: this is not TOML"));
+    }
+
+    #[test]
+    fn hashes_are_looked_at() {
+        for bad in [
+            "hunter2",
+            "$2y$10$abcdefghijklmnopqrstuv",
+            &HASH.replace("argon2id", "argon2i"),
+            &HASH.replace("v=19", "v=16"),
+            &HASH.replace("m=19456", "m=+9456"),
+            &HASH.replace("t=2,", ""),
+            &HASH.replace("p=1", "p=1,x=2"),
+            &HASH.replace("m=19456", "m=4194304"),
+            &HASH.replace("t=2", "t=0"),
+            &HASH.replace("m=19456", "m=7"),
+            &HASH[..HASH.len() - 30],
+            &format!("{HASH}$"),
+        ] {
+            let fault = fault(&entry("alice", &format!("password = {bad:?}")));
+            assert!(fault.contains("user passwd alice"), "{bad}: {fault}");
+        }
+    }
+
+    #[test]
+    fn nobody_costs_what_most_users_cost() {
+        let dear = HASH.replace("m=19456", "m=65536");
+        let text: String = [HASH, &dear, &dear]
+            .into_iter()
+            .enumerate()
+            .map(|(index, hash)| entry(&format!("user{index}"), &format!("password = \"{hash}\"")))
+            .collect();
+        let users = parse(&text).unwrap();
+        let nobody = String::from_utf8(users.nobody().unwrap().expose().to_vec()).unwrap();
+        assert!(nobody.starts_with("$argon2id$v=19$m=65536,t=2,p=1$AAAA"), "{nobody}");
+        assert!(cost(users.nobody().unwrap()).is_ok());
+        assert!(parse(&entry("alice", "password_plain = \"x\"")).unwrap().nobody().is_none());
+    }
+
+    #[test]
+    fn passwords_are_compared() {
+        let secret = |text: &str| Secret::new(text.as_bytes().to_vec());
+        assert!(same(&secret("hunter2"), &secret("hunter2")));
+        assert!(!same(&secret("hunter2"), &secret("hunter22")));
+        assert!(!same(&secret("hunter2"), &secret("")));
+    }
+
+    #[test]
+    fn twenty_thousand_users_are_found() {
+        let text: String = (0..20_000)
+            .map(|index| {
+                entry(&format!("user{index}"), &format!("password = \"{HASH}\"\ngroups = [\"staff\", \"vpn\"]"))
+            })
+            .collect();
+        let users = parse(&text).unwrap();
+        assert_eq!(users.len(), 20_000);
+        assert!((0..20_000).all(|index| users.find(&format!("user{index}@corp.example")).is_some()));
+        let groups = &users.find("user0@corp.example").unwrap().groups;
+        assert!(users.iter().all(|user| Arc::ptr_eq(&user.groups, groups)));
+    }
+}

@@ -1,0 +1,176 @@
+//! Who signs in: the name as the NAS sent it, made canonical once, so that every spelling of a person is one person to
+//! attempts, limits and used codes.
+//!
+//! `DOMAIN\user`, `user@realm` (RFC 7542) and a bare `user` are understood. A domain is mapped to its realm by
+//! `identity.domains`, a bare name gets `identity.default_realm`.
+
+use crate::config;
+use crate::reason::Reason;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+
+/// How names are read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// What a bare name gets.
+    pub default_realm: Option<String>,
+    /// NetBIOS domain (upper case) to realm.
+    pub domains: BTreeMap<String, String>,
+    /// The canonical name goes without its realm.
+    pub strip_realm: bool,
+    /// The user part keeps its case. Directories of the Windows world do not tell `Alice` from `alice`; the default folds.
+    pub keep_case: bool,
+    /// Replaces the realm in the UPN.
+    pub upn_suffix: Option<String>,
+}
+
+/// One person's name in every form that is needed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// As the NAS sent it.
+    pub given: String,
+    /// The part before the realm.
+    pub user: String,
+    /// The realm, lower case.
+    pub realm: Option<String>,
+    /// What names the person everywhere inside.
+    pub canonical: String,
+    /// What the cloud knows the person as.
+    pub upn: String,
+}
+
+impl Identity {
+    /// Nobody: what stands in for a name that cannot be read, so that the refusal can still be told.
+    pub fn nobody(user_name: &[u8]) -> Self {
+        let given = String::from_utf8_lossy(user_name).into_owned();
+        Self { given, user: String::new(), realm: None, canonical: String::new(), upn: String::new() }
+    }
+}
+
+impl From<&config::Identity> for Rules {
+    fn from(checked: &config::Identity) -> Self {
+        let config::Identity { default_realm, domains, strip_realm, case, upn_suffix } = checked.clone();
+        Self { default_realm, domains, strip_realm, keep_case: case == config::Case::Keep, upn_suffix }
+    }
+}
+
+/// The longest name that is taken, in octets: what an attribute can carry (RFC 2865 §5.1).
+pub const LONGEST: usize = 253;
+
+impl Rules {
+    /// Sixteen hexadecimal digits that differ where a name would be read differently. What is remembered under canonical names
+    /// is worth nothing under other rules.
+    pub fn fingerprint(&self) -> String {
+        let Self { default_realm, domains, strip_realm, keep_case, .. } = self;
+        let mut hash = Sha256::new();
+        hash.update([u8::from(*strip_realm), u8::from(*keep_case)]);
+        let texts = default_realm.iter().chain(domains.iter().flat_map(|(domain, realm)| [domain, realm]));
+        for text in texts {
+            hash.update((text.len() as u64).to_be_bytes());
+            hash.update(text);
+        }
+        hash.finalize().iter().take(8).map(|octet| format!("{octet:02x}")).collect()
+    }
+
+    /// Reads a User-Name. Control characters, surrounding white space, empty parts and what is not UTF-8 are refused: two
+    /// spellings that look alike must not be two people.
+    pub fn read(&self, user_name: &[u8]) -> Result<Identity, Reason> {
+        let given = std::str::from_utf8(user_name).map_err(|_| Reason::BadIdentity)?;
+        if given.is_empty() || given.len() > LONGEST || given.trim() != given || given.chars().any(char::is_control) {
+            return Err(Reason::BadIdentity);
+        }
+        let (user, realm) = self.split(given)?;
+        let padded = |part: &str| part.trim() != part;
+        if user.is_empty() || padded(user) || realm.as_deref().is_some_and(padded) {
+            return Err(Reason::BadIdentity);
+        }
+        let user = if self.keep_case { user.to_owned() } else { user.to_lowercase() };
+        let canonical = match &realm {
+            Some(realm) if !self.strip_realm => format!("{user}@{realm}"),
+            _ => user.clone(),
+        };
+        let upn = match self.upn_suffix.as_ref().or(realm.as_ref()) {
+            Some(suffix) => format!("{user}@{suffix}"),
+            None => user.clone(),
+        };
+        Ok(Identity { given: given.to_owned(), user, realm, canonical, upn })
+    }
+
+    fn split<'a>(&self, given: &'a str) -> Result<(&'a str, Option<String>), Reason> {
+        if let Some((domain, user)) = given.split_once('\\') {
+            if domain.is_empty() || user.contains(['\\', '@']) {
+                return Err(Reason::BadIdentity);
+            }
+            let mapped = self.domains.get(&domain.to_uppercase()).cloned();
+            return Ok((user, Some(mapped.unwrap_or_else(|| domain.to_lowercase()))));
+        }
+        // The last @ separates: `user@realm@x` is the user `user@realm` of realm x (RFC 7542 §2.2 allows one only, but
+        // such names exist where a mail address is the login name).
+        match given.rsplit_once('@') {
+            Some((_, "")) => Err(Reason::BadIdentity),
+            Some((user, realm)) => Ok((user, Some(realm.to_lowercase()))),
+            None => Ok((given, self.default_realm.as_ref().map(|realm| realm.to_lowercase()))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules() -> Rules {
+        Rules {
+            default_realm: Some("corp.example".into()),
+            domains: [("CORP".to_owned(), "corp.example".to_owned())].into(),
+            ..Rules::default()
+        }
+    }
+
+    #[test]
+    fn every_spelling_is_one_person() {
+        for name in ["alice", "Alice", "CORP\\alice", "corp\\ALICE", "alice@corp.example", "alice@CORP.Example"] {
+            assert_eq!(rules().read(name.as_bytes()).unwrap().canonical, "alice@corp.example", "{name}");
+        }
+    }
+
+    #[test]
+    fn case_realm_and_upn_follow_the_rules() {
+        let keep = Rules { keep_case: true, strip_realm: true, upn_suffix: Some("cloud.example".into()), ..rules() };
+        let identity = keep.read(b"OTHER\\Bob").unwrap();
+        assert_eq!((identity.canonical.as_str(), identity.upn.as_str()), ("Bob", "Bob@cloud.example"));
+        assert_eq!(identity.realm.as_deref(), Some("other"));
+        assert_eq!(Rules::default().read(b"bob").unwrap().upn, "bob");
+        assert_eq!(Rules::default().read(b"a@b@c").unwrap().user, "a@b");
+    }
+
+    #[test]
+    fn the_fingerprint_tells_other_rules_and_not_another_upn() {
+        let upn = Rules { upn_suffix: Some("cloud.example".into()), ..rules() };
+        assert_eq!(rules().fingerprint(), upn.fingerprint());
+        let others = [
+            Rules { keep_case: true, ..rules() },
+            Rules { strip_realm: true, ..rules() },
+            Rules { default_realm: None, ..rules() },
+            Rules { domains: BTreeMap::new(), ..rules() },
+        ];
+        for other in others {
+            assert_ne!(rules().fingerprint(), other.fingerprint(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn names_that_look_alike_are_refused() {
+        let long = vec![b'a'; LONGEST + 1];
+        let bad: [&[u8]; 12] = [
+            b"", b" ", b" alice", b"alice ", b"al\0ice", b"a\nb", b"\xff", b"\\alice", b"alice@", b"@x", b"a\\b\\c",
+            &long,
+        ];
+        for name in bad {
+            assert_eq!(rules().read(name), Err(Reason::BadIdentity), "{name:?}");
+        }
+        assert_eq!(rules().read(b"CORP\\a@b"), Err(Reason::BadIdentity));
+        for padded in ["alice @corp.example", "alice@ corp.example", "CORP \\alice", "CORP\\ alice"] {
+            assert_eq!(rules().read(padded.as_bytes()), Err(Reason::BadIdentity), "{padded}");
+        }
+    }
+}

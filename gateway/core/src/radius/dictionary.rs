@@ -1,0 +1,261 @@
+//! The attributes that have names. They are data: text files in `dictionary/`, read once when first asked for. A line
+//! that cannot be read is left out at run time; a test makes sure that no such line is ever shipped.
+
+use super::definition::{AttributeDef, AttributeNumber, DataType, Hiding, decimal};
+use super::nearest::nearest;
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+/// The files, in the order read; `ietf.txt` explains their form.
+const FILES: [(&str, &str); 4] = [
+    ("ietf.txt", include_str!("dictionary/ietf.txt")),
+    ("microsoft.txt", include_str!("dictionary/microsoft.txt")),
+    ("cisco.txt", include_str!("dictionary/cisco.txt")),
+    ("vendors.txt", include_str!("dictionary/vendors.txt")),
+];
+
+/// The dictionary that is built in.
+pub fn dictionary() -> &'static Dictionary {
+    static DICTIONARY: LazyLock<Dictionary> = LazyLock::new(|| Dictionary::read(&FILES).0);
+    &DICTIONARY
+}
+
+/// Attributes by name and by number.
+#[derive(Debug, Default)]
+pub struct Dictionary {
+    /// In the order of their numbers.
+    attributes: Vec<AttributeDef>,
+    /// Places in `attributes`, in the order of the names without regard to case.
+    names: Vec<usize>,
+    vendors: Vec<(&'static str, u32)>,
+}
+
+impl Dictionary {
+    /// The attribute of this name, in any case.
+    pub fn by_name(&self, name: &str) -> Option<&AttributeDef> {
+        let order = |place: &usize| self.attributes.get(*place).map_or(Ordering::Less, |def| compare(&def.name, name));
+        let found = self.names.binary_search_by(order).ok()?;
+        self.attributes.get(*self.names.get(found)?)
+    }
+
+    /// The attribute of this number.
+    pub fn by_number(&self, number: AttributeNumber) -> Option<&AttributeDef> {
+        let found = self.attributes.binary_search_by_key(&number, |def| def.number).ok()?;
+        self.attributes.get(found)
+    }
+
+    /// The attribute that a configuration means: by name, or as `Attr-18`, `Attr-241.1` or `Vendor-9-Attr-1` where the
+    /// dictionary has no name for it.
+    pub fn find(&self, name: &str) -> Option<Cow<'_, AttributeDef>> {
+        self.by_name(name).map(Cow::Borrowed).or_else(|| Some(self.definition(name.parse().ok()?)))
+    }
+
+    /// What is known of a number, be it nothing but the number.
+    pub fn definition(&self, number: AttributeNumber) -> Cow<'_, AttributeDef> {
+        self.by_number(number).map_or_else(|| Cow::Owned(AttributeDef::unknown(number)), Cow::Borrowed)
+    }
+
+    /// The known name that somebody probably meant by an unknown one.
+    pub fn nearest(&self, name: &str) -> Option<&str> {
+        nearest(name, self.attributes.iter().map(|def| &*def.name))
+    }
+
+    /// The name of a vendor.
+    pub fn vendor_name(&self, number: u32) -> Option<&'static str> {
+        self.vendors.iter().find(|(_, vendor)| *vendor == number).map(|(name, _)| *name)
+    }
+
+    /// Every attribute, in the order of their numbers.
+    pub fn attributes(&self) -> &[AttributeDef] {
+        &self.attributes
+    }
+
+    /// Reads the files: what can be read, and a sentence for each line that cannot.
+    fn read(files: &[(&str, &'static str)]) -> (Self, Vec<String>) {
+        let mut reading = Reading::default();
+        let mut faults = Vec::new();
+        for (file, text) in files {
+            for (number, line) in (1..).zip(text.lines()) {
+                if let Err(fault) = reading.line(line) {
+                    faults.push(format!("{file}:{number}: {fault}: {line}"));
+                }
+            }
+        }
+        let Reading { mut attributes, vendors, .. } = reading;
+        attributes.sort_by_key(|def| def.number);
+        let mut names: Vec<usize> = (0..attributes.len()).collect();
+        let name = |place: &usize| attributes.get(*place).map_or("", |def| &*def.name);
+        names.sort_by(|a, b| compare(name(a), name(b)));
+        (Self { attributes, names, vendors }, faults)
+    }
+}
+
+/// Orders names without regard to case.
+fn compare(a: &str, b: &str) -> Ordering {
+    a.bytes().map(|octet| octet.to_ascii_lowercase()).cmp(b.bytes().map(|octet| octet.to_ascii_lowercase()))
+}
+
+/// The dictionary while its files are read.
+#[derive(Default)]
+struct Reading {
+    attributes: Vec<AttributeDef>,
+    vendors: Vec<(&'static str, u32)>,
+    /// Places in `attributes` by lower-case name and by number, to find values' attributes and to refuse a second meaning.
+    by_name: HashMap<String, usize>,
+    by_number: HashMap<AttributeNumber, usize>,
+}
+
+impl Reading {
+    fn line(&mut self, line: &'static str) -> Result<(), &'static str> {
+        let words: Vec<&'static str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            [] => Ok(()),
+            [first, ..] if first.starts_with('#') => Ok(()),
+            ["vendor", name, number] => self.vendor(name, number),
+            ["attribute", name, number, data_type, flags @ ..] => self.attribute(name, number, data_type, flags),
+            ["value", attribute, name, number] => self.value(attribute, name, number),
+            _ => Err("neither vendor, attribute nor value"),
+        }
+    }
+
+    fn vendor(&mut self, name: &'static str, number: &str) -> Result<(), &'static str> {
+        let number = decimal(number).map_err(|_| "the vendor's number is no number")?;
+        if self.vendors.iter().any(|known| known.0 == name || known.1 == number) {
+            return Err("a vendor's name or number is used twice");
+        }
+        self.vendors.push((name, number));
+        Ok(())
+    }
+
+    fn attribute(
+        &mut self,
+        name: &'static str,
+        number: &str,
+        data_type: &str,
+        flags: &[&str],
+    ) -> Result<(), &'static str> {
+        check_name(name)?;
+        let number = match number.split_once(':') {
+            Some((vendor, kind)) => {
+                let (_, vendor) =
+                    *self.vendors.iter().find(|(known, _)| *known == vendor).ok_or("the vendor is not named above")?;
+                AttributeNumber::Vendor { vendor, kind: decimal(kind).map_err(|_| "the number is no octet")? }
+            }
+            None => AttributeNumber::plain(number).map_err(|_| "the number is neither 18, 241.1 nor Vendor:1")?,
+        };
+        let data_type = DataType::by_name(data_type).ok_or("the data type is none of RFC 8044")?;
+        let (has_tag, flags) = match flags {
+            ["tag", flags @ ..] => (true, flags),
+            flags => (false, flags),
+        };
+        let tagged = matches!(data_type, DataType::Integer | DataType::Enum | DataType::Text | DataType::String);
+        if has_tag && !tagged {
+            return Err("only integer, enum, text and string may have a tag");
+        }
+        let hiding = match flags {
+            [] => Hiding::Open,
+            ["secret"] => Hiding::Secret,
+            ["password"] => Hiding::Password,
+            ["salted"] => Hiding::Salted,
+            _ => return Err("behind the data type may stand tag, then one of secret, password, salted"),
+        };
+        let place = self.attributes.len();
+        if self.by_number.insert(number, place).is_some() {
+            return Err("the number is used twice");
+        }
+        if self.by_name.insert(name.to_ascii_lowercase(), place).is_some() {
+            return Err("the name is used twice");
+        }
+        self.attributes.push(AttributeDef {
+            name: name.into(),
+            number,
+            data_type,
+            has_tag,
+            hiding,
+            values: Vec::new(),
+        });
+        Ok(())
+    }
+
+    fn value(&mut self, attribute: &str, name: &'static str, number: &str) -> Result<(), &'static str> {
+        check_name(name)?;
+        let number = decimal(number).map_err(|_| "the value is no number")?;
+        let place = self.by_name.get(&attribute.to_ascii_lowercase()).ok_or("the attribute is not named above")?;
+        let def = self.attributes.get_mut(*place).ok_or("the attribute is not named above")?;
+        if def.data_type != DataType::Enum {
+            return Err("the attribute is no enum");
+        }
+        if def.values.iter().any(|known| known.0.eq_ignore_ascii_case(name) || known.1 == number) {
+            return Err("a value's name or number is used twice");
+        }
+        def.values.push((name, number));
+        Ok(())
+    }
+}
+
+/// Names are letters, digits, hyphens and dots, and never a mere number.
+fn check_name(name: &str) -> Result<(), &'static str> {
+    let known = |octet: u8| octet.is_ascii_alphanumeric() || octet == b'-' || octet == b'.';
+    if !name.bytes().all(known)
+        || name.bytes().all(|octet| octet.is_ascii_digit())
+        || name.parse::<AttributeNumber>().is_ok()
+    {
+        return Err("that is no name");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_that_is_shipped_can_be_read() {
+        let (dictionary, faults) = Dictionary::read(&FILES);
+        assert_eq!(faults, Vec::<String>::new());
+        let lines =
+            FILES.iter().flat_map(|(_, text)| text.lines()).filter(|line| line.starts_with("attribute")).count();
+        assert_eq!(dictionary.attributes().len(), lines);
+        assert!(lines > 390);
+    }
+
+    #[test]
+    fn every_attribute_is_found_by_name_and_by_number() {
+        for def in dictionary().attributes() {
+            assert_eq!(dictionary().by_name(&def.name.to_uppercase()), Some(def));
+            assert_eq!(dictionary().by_number(def.number), Some(def));
+            assert_eq!(dictionary().find(&def.number.to_string()).as_deref(), Some(def));
+        }
+        assert_eq!(dictionary().by_name("Filter"), None);
+        assert_eq!(dictionary().find("Filter"), None);
+        assert_eq!(dictionary().nearest("Filtre-Id"), Some("Filter-Id"));
+        assert_eq!(dictionary().vendor_name(25461), Some("PaloAlto"));
+        assert_eq!(dictionary().find("Vendor-1-Attr-2").unwrap().name, "Vendor-1-Attr-2");
+    }
+
+    #[test]
+    fn what_must_not_be_seen_is_marked() {
+        for name in ["User-Password", "CHAP-Password", "MS-CHAP2-Response", "MS-MPPE-Send-Key", "Tunnel-Password"] {
+            assert!(dictionary().by_name(name).unwrap().is_secret(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_read_is_told_and_left_out() {
+        let wrong = "attribute A 1 text\nnonsense\nattribute A 2 text\nattribute B 1 text\nattribute C 3 blob\n\
+            attribute D 240.1 text\nattribute E Nobody:1 text\nattribute F 4 text loud\nattribute G 5 ipv4addr tag\n\
+            value A One 1\nvalue Z One 1\nattribute H 6 enum\nvalue H One 1\nvalue H Uno 1\nvalue H 2 2\nvendor V x\n\
+            vendor V 1\nvendor W 1\nattribute H-\u{e9} 7 text\nattribute Attr-9 9 text";
+        let (dictionary, faults) = Dictionary::read(&[("f", wrong)]);
+        let lines: Vec<&str> = faults.iter().map(|fault| fault.split(':').nth(1).unwrap()).collect();
+        assert_eq!(
+            lines,
+            ["2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "14", "15", "16", "18", "19", "20"],
+            "{faults:#?}"
+        );
+        let names: Vec<&str> = dictionary.attributes().iter().map(|def| &*def.name).collect();
+        assert_eq!(names, ["A", "H"]);
+    }
+}

@@ -1,0 +1,255 @@
+//! Why a request was dropped, refused or left unanswered: one closed catalogue (house rule 9). The id stands in logs and
+//! audit records, the label in metrics, cause and remedy in `docs/errors.md`; all of them are generated from this table.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+/// Whose fault it is, so that the person who reads it knows where to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// The NAS, its settings, or somebody who pretends to be one.
+    Peer,
+    /// The person who signs in, or their account.
+    User,
+    /// A directory, a cloud, the store.
+    BackEnd,
+    /// This node: its limits, its configuration, a fault in Orthrus.
+    Node,
+}
+
+impl Fault {
+    /// One word for logs and the reference.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Peer => "peer",
+            Self::User => "user",
+            Self::BackEnd => "back_end",
+            Self::Node => "node",
+        }
+    }
+}
+
+macro_rules! reasons {
+    ($($variant:ident = $id:literal, $label:literal, $fault:ident, $cause:literal, $remedy:literal;)*) => {
+        /// One cause for anything but an accept.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Reason {
+            $(#[doc = $cause] $variant,)*
+        }
+
+        impl Reason {
+            /// Every reason, in the order of its id.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The stable id, `ORT-…`.
+            pub const fn id(self) -> &'static str {
+                match self { $(Self::$variant => $id,)* }
+            }
+
+            /// The metric label.
+            pub const fn label(self) -> &'static str {
+                match self { $(Self::$variant => $label,)* }
+            }
+
+            /// Whose fault it is.
+            pub const fn fault(self) -> Fault {
+                match self { $(Self::$variant => Fault::$fault,)* }
+            }
+
+            /// What happened, in one sentence.
+            pub const fn cause(self) -> &'static str {
+                match self { $(Self::$variant => $cause,)* }
+            }
+
+            /// What to do about it.
+            pub const fn remedy(self) -> &'static str {
+                match self { $(Self::$variant => $remedy,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    UnknownClient = "ORT-101", "unknown_client", Peer,
+        "A packet came from an address that the `addresses` of no client cover.",
+        "Add the address to the client's `addresses`, or find out who sends it. Behind a balancer, check that it keeps the source address.";
+    Malformed = "ORT-102", "malformed", Peer,
+        "A datagram is not a well-formed RADIUS packet.",
+        "See the fault named in the log line; a NAS that sends it needs an update.";
+    UnexpectedCode = "ORT-103", "unexpected_code", Peer,
+        "A RADIUS packet has a code that this port does not serve.",
+        "Point the NAS's accounting at the accounting port, and its authentication at this one.";
+    MissingMessageAuthenticator = "ORT-104", "missing_message_authenticator", Peer,
+        "An Access-Request has no Message-Authenticator although this client must send one (CVE-2024-3596).",
+        "Update the NAS or switch it on there; if it cannot, set require_message_authenticator = \"no\" for this client alone.";
+    BadMessageAuthenticator = "ORT-105", "bad_message_authenticator", Peer,
+        "The Message-Authenticator of a packet is wrong under every secret of the client.",
+        "Compare the shared secret on the NAS and in secret_file; if they agree, somebody forges or alters packets.";
+    ProxyStateUnprotected = "ORT-106", "proxy_state_unprotected", Peer,
+        "An Access-Request carries Proxy-State without Message-Authenticator, the shape of the attack of CVE-2024-3596.",
+        "Switch Message-Authenticator on at the proxy; limit_proxy_state = false lets such packets in.";
+    Overload = "ORT-107", "overload", Node,
+        "More requests are in progress than limits.in_progress allows.",
+        "Find the slow back end in the metrics; add nodes or raise the limit.";
+    RateLimited = "ORT-108", "rate_limited", Peer,
+        "A client sends more Status-Server requests than limits.status_server_rate allows.",
+        "Lower the probe rate on the NAS or raise the limit.";
+    Oversized = "ORT-109", "oversized", Peer,
+        "A datagram is longer than the 4,096 octets of a RADIUS packet (RFC 2865 §3).",
+        "Find out who sends it; no NAS should.";
+    MissingUserName = "ORT-110", "missing_user_name", Peer,
+        "An Access-Request names no user.",
+        "Make the NAS send User-Name.";
+    UnsupportedProtocol = "ORT-111", "unsupported_protocol", Peer,
+        "An Access-Request has no password in a form that the first factor can check.",
+        "Set the NAS to PAP (User-Password).";
+    SupersededDuplicate = "ORT-112", "superseded", Peer,
+        "The NAS used the identifier of this request for a new one before it was answered.",
+        "Raise the time limit of the NAS for this server.";
+    Draining = "ORT-113", "draining", Node,
+        "This node is draining and leaves new sign-ins to others.",
+        "Nothing; the NAS's next try reaches another node. If there is none, start this one again.";
+    BadIdentity = "ORT-201", "bad_identity", User,
+        "The user name is empty, too long, or holds control characters.",
+        "Type the name as the directory knows it.";
+    UnknownUser = "ORT-202", "unknown_user", User,
+        "The first factor does not know the user.",
+        "Check the spelling and the realm; `orthrus user list` shows who exists.";
+    WrongPassword = "ORT-203", "wrong_password", User,
+        "The password is wrong; where every user fails, the shared secret on the NAS is.",
+        "Try again; or reset the password with `orthrus user passwd`.";
+    EmptyPassword = "ORT-204", "empty_password", User,
+        "The password is empty.",
+        "Type the password; an empty one is never sent to a back end.";
+    UserDisabled = "ORT-205", "user_disabled", User,
+        "The account is disabled.",
+        "Enable it in the directory, or leave it so.";
+    FirstFactorUnavailable = "ORT-206", "first_factor_unavailable", BackEnd,
+        "The first factor could not be asked.",
+        "See the back end's own log line.";
+    PasswordQueueFull = "ORT-207", "password_queue_full", Node,
+        "More password checks wait than limits.password_queue allows.",
+        "Somebody guesses passwords, or the node is too small: add cores or nodes.";
+    NoPolicy = "ORT-301", "no_policy", Node,
+        "No policy matches this sign-in, and what no policy permits is refused.",
+        "Add a [[policies]] entry; `orthrus simulate` shows which conditions fail.";
+    DeniedByPolicy = "ORT-302", "denied_by_policy", Node,
+        "The first policy that matches denies.",
+        "Change the policy if this user should get in; its name is in the log line.";
+    NoProof = "ORT-303", "no_proof", Node,
+        "Too little was proved: the client has no first factor and the policy wants no second, or the challenge came by way of \
+         a client without first factor.",
+        "Give the client a first factor or the policy a second one; keep both kinds of client out of one attempt_group.";
+    NotEnrolled = "ORT-401", "not_enrolled", User,
+        "The policy requires a second factor and the user has none.",
+        "Enrol the user with `orthrus user totp`.";
+    ChallengeImpossible = "ORT-402", "challenge_impossible", Node,
+        "The user must type a code and this client cannot show a challenge.",
+        "Set challenge = true if the NAS can, or give the user a factor that needs no code.";
+    WrongCode = "ORT-403", "wrong_code", User,
+        "The code is wrong.",
+        "Type the newest code; if it is always wrong, check the clocks of this node and of the token.";
+    CodeReplayed = "ORT-404", "code_replayed", User,
+        "The code was used before.",
+        "Wait for the next code.";
+    TriesSpent = "ORT-405", "tries_spent", User,
+        "The last of attempts.tries codes was wrong.",
+        "Sign in again.";
+    TooManyWrongCodes = "ORT-406", "too_many_wrong_codes", User,
+        "The user gave limits.wrong_codes wrong codes within limits.wrong_codes_window.",
+        "Wait; if it was not the user, somebody knows the password: change it.";
+    CodeMemoryLost = "ORT-407", "code_memory_lost", Node,
+        "This node has lost the memory of used codes and cannot tell whether this one was used.",
+        "A later time-based code works; enrol a counter-based token again. Keep state_dir on durable storage.";
+    SecondFactorUnavailable = "ORT-408", "second_factor_unavailable", BackEnd,
+        "The second factor could not be asked.",
+        "See the provider's own log line.";
+    RepeatAfterSuccess = "ORT-410", "repeat_after_success", Peer,
+        "A new packet repeats a sign-in that succeeded within attempts.repeat_window.",
+        "Nothing, if the user is in. If the accept was lost often, set attempts.after_success = \"answer\".";
+    RepeatWhilePending = "ORT-411", "repeat_while_pending", Peer,
+        "A new packet repeats a sign-in whose prompt is just being made, or whose code is just being checked.",
+        "Nothing; the packet that is being worked on gets the answer.";
+    StateForged = "ORT-501", "state_forged", Peer,
+        "The State of a packet was not made by this cluster.",
+        "If NASes send it after a restart, give every node the same cluster.key_file.";
+    StateUnknown = "ORT-502", "state_unknown", User,
+        "The State belongs to no challenge any more: it came too late, or the node that knew it restarted.",
+        "Sign in again; raise attempts.challenge_lifetime if people need longer.";
+    StateSpent = "ORT-503", "state_spent", Peer,
+        "The State was used before.",
+        "A NAS that repeats it under a new identifier hides its retransmissions; otherwise somebody replays packets.";
+    StateOtherUser = "ORT-504", "state_other_user", Peer,
+        "The State was issued for another user.",
+        "Find out why the NAS mixes sessions; if it does not, this is an attack.";
+    StateOtherClient = "ORT-505", "state_other_client", Peer,
+        "The State was issued to another RADIUS client.",
+        "Give NASes that share sessions the same attempt_group; otherwise this is an attack.";
+    StateOtherStation = "ORT-506", "state_other_station", Peer,
+        "The State was issued for another Calling-Station-Id.",
+        "The user changed networks between password and code, or this is an attack: sign in again.";
+    StateChecking = "ORT-507", "state_checking", Peer,
+        "Another packet with the same State is being checked right now.",
+        "Nothing; that packet gets the answer.";
+    ChallengeUnanswered = "ORT-508", "challenge_unanswered", User,
+        "Nobody answered the challenge before it ended.",
+        "Nothing; the user gave up, or the NAS does not show challenges (then set challenge = false).";
+    StoreUnavailable = "ORT-601", "store_unavailable", BackEnd,
+        "The store did not take a record, so nothing was answered.",
+        "See the store's own log line; with the memory store, look at the disk of state_dir.";
+    StoreFull = "ORT-602", "store_full", Node,
+        "The memory store holds limits.attempts records.",
+        "Somebody starts sign-ins without end, or the limit is too low.";
+    ClaimTooOld = "ORT-603", "claim_too_old", Node,
+        "More than a second passed between claiming the attempt and prompting.",
+        "The node or its store is overloaded; the NAS's next packet tries again.";
+    Superseded = "ORT-604", "attempt_superseded", Node,
+        "A newer packet or another node took the attempt over.",
+        "Nothing; that one answers.";
+    DeadlinePassed = "ORT-605", "deadline_passed", BackEnd,
+        "The request was not decided in time.",
+        "Find the slow back end in the metrics.";
+    Unexpected = "ORT-606", "unexpected", Node,
+        "An answer came that the state of the request does not allow; nothing was accepted.",
+        "Report it with the log line: it is a fault in Orthrus.";
+    ReplyTooLong = "ORT-607", "reply_too_long", Node,
+        "The reply would be longer than 4,096 octets.",
+        "Shorten the reply attributes of the policy named in the log line.";
+}
+
+/// Records and audit lines carry the id: the list may grow in the middle, ids never move.
+impl Serialize for Reason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.id())
+    }
+}
+
+impl<'de> Deserialize<'de> for Reason {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let id = <&str>::deserialize(deserializer)?;
+        Self::ALL.iter().copied().find(|reason| reason.id() == id).ok_or_else(|| D::Error::custom("unknown reason id"))
+    }
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}: {} {}", self.id(), self.label(), self.cause(), self.remedy())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn ids_and_labels_are_unique_and_in_order() {
+        let ids: Vec<_> = Reason::ALL.iter().map(|reason| reason.id()).collect();
+        let sorted: BTreeSet<_> = ids.iter().copied().collect();
+        assert_eq!(ids, sorted.iter().copied().collect::<Vec<_>>());
+        let labels: BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.label()).collect();
+        assert_eq!(labels.len(), ids.len());
+        for label in labels {
+            assert!(label.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{label}");
+        }
+    }
+}

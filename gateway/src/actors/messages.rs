@@ -1,0 +1,41 @@
+//! The protocol between actors. Requests go downward only (listener to exchange to back end); upward goes a notice without
+//! reply, so that no two actors can wait for each other.
+
+use actix::Message;
+use gateway_core::exchange::duplicates::Key;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Datagrams as they came in, at most one batch.
+#[derive(Debug)]
+pub struct Batch(pub Vec<Datagram>);
+
+/// One datagram.
+#[derive(Debug)]
+pub struct Datagram {
+    /// Its octets.
+    pub bytes: Box<[u8]>,
+    /// Where it came from.
+    pub peer: SocketAddr,
+    /// Where it was sent to.
+    pub local: SocketAddr,
+    /// It was longer than a RADIUS packet may be, and its end is lost.
+    pub truncated: bool,
+}
+
+/// An exchange has ended.
+#[derive(Debug)]
+pub struct Replied {
+    /// Whose.
+    pub key: Key,
+    /// At which RADIUS client.
+    pub client: Arc<str>,
+    /// The entry in the duplicate table.
+    pub serial: u64,
+    /// The reply's octets; `None`: silence.
+    pub reply: Option<Arc<[u8]>>,
+}
+
+impl Message for Replied {
+    type Result = ();
+}

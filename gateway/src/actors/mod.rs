@@ -1,0 +1,18 @@
+//! The actors. Each either carries out one request or is the sole owner of one changing thing (house rule 16); what they
+//! say to each other is in [`messages`].
+//!
+//! | actor | one per | owns |
+//! |---|---|---|
+//! | [`listener::Listener`] | socket and thread | the socket, the duplicate table |
+//! | [`exchange::Exchange`] | request in progress | one exchange of the core, one permit, one reply slot |
+//! | [`keeper::Guard`] (no actor, but what it holds) | listener | how to build another one |
+//! | [`reloader::Reloader`] | node | the look at files that change, and the sweep of the store |
+
+pub mod exchange;
+pub mod keeper;
+pub mod listener;
+pub mod messages;
+pub mod reloader;
+
+#[cfg(test)]
+mod tests;

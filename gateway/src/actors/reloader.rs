@@ -1,0 +1,70 @@
+//! Once a second: files that changed are read again, and the store forgets what has expired. Both may take a while on a slow
+//! disk, so they run on a thread where blocking holds up nobody.
+
+use crate::backends::watched::Reload;
+use crate::clock;
+use crate::node::Node;
+use actix::prelude::*;
+use gateway_core::event::Event;
+use std::sync::Arc;
+use std::time::Duration;
+
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Looks at files and sweeps the store.
+pub struct Reloader {
+    node: Arc<Node>,
+}
+
+impl Reloader {
+    /// For `node`.
+    pub fn new(node: Arc<Node>) -> Self {
+        Self { node }
+    }
+
+    /// Armed anew after each round instead of by interval: a round that was late is not made up for.
+    fn arm(ctx: &mut Context<Self>) {
+        ctx.run_later(EVERY, |this, ctx| {
+            let node = this.node.clone();
+            let round = actix_rt::task::spawn_blocking(move || round(&node));
+            ctx.spawn(round.into_actor(this).map(|_, _, ctx| Self::arm(ctx)));
+        });
+    }
+}
+
+impl Actor for Reloader {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        Self::arm(ctx);
+    }
+}
+
+fn round(node: &Node) {
+    for (factor, reload) in node.active().backends.reload_if_changed() {
+        let good = node.observer.metrics.last_reload.with_label_values(&[&factor]);
+        match reload {
+            Reload::Unchanged => {}
+            Reload::Reloaded => {
+                good.set(1);
+                tracing::info!(factor = &*factor, "its file changed and was read again");
+            }
+            Reload::Faulty(faults) => {
+                good.set(0);
+                tracing::error!(
+                    factor = &*factor,
+                    "its file changed and cannot be used; what it said before stays in force: {}",
+                    faults.join("; ")
+                );
+            }
+        }
+    }
+    if let Err(error) = node.learned.persist() {
+        tracing::error!(%error, "which sources sign could not be written to state_dir: a restart would forget the newest");
+    }
+    let now = clock::now();
+    for unanswered in node.store.sweep(now) {
+        let (id, key, begun) = (unanswered.id, unanswered.key, unanswered.begun);
+        node.observer.observe(Event::Unanswered { id, user: key.user, client: key.group, begun }, now);
+    }
+}

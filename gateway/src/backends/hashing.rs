@@ -1,0 +1,189 @@
+//! Password hashing on threads of its own. A hash takes tens of milliseconds and 19 MiB, which no arbiter can spare; so many
+//! threads and no more may hash, so many checks and no more may wait, and one too many is refused at once.
+
+use anyhow::Context;
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use argon2::{Algorithm, Argon2, Params, Version};
+use gateway_core::secret::Secret;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::{io, str, thread};
+use tokio::sync::oneshot;
+
+/// As many checks wait as may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("more password checks wait than limits.password_queue allows")]
+pub struct QueueFull;
+
+/// Compares a password with a PHC string; a type of its own so that tests can count.
+type Verify = dyn Fn(&Secret, &Secret) -> bool + Send + Sync;
+
+/// Threads that compare passwords with their hashes. They end when the pool is dropped and the queue is done.
+pub struct HashingPool {
+    jobs: SyncSender<Job>,
+}
+
+struct Job {
+    password: Secret,
+    hash: Arc<Secret>,
+    answer: oneshot::Sender<bool>,
+}
+
+impl HashingPool {
+    /// `threads` hash at a time, at least one; `queue` more checks may wait.
+    ///
+    /// # Errors
+    /// If the operating system gives no thread.
+    pub fn new(threads: usize, queue: usize) -> io::Result<Self> {
+        Self::with(threads, queue, Arc::new(verify))
+    }
+
+    pub(crate) fn with(threads: usize, queue: usize, verify: Arc<Verify>) -> io::Result<Self> {
+        let (jobs, waiting) = sync_channel(queue);
+        let waiting = Arc::new(Mutex::new(waiting));
+        for index in 0..threads.max(1) {
+            let (waiting, verify) = (waiting.clone(), verify.clone());
+            thread::Builder::new().name(format!("hashing-{index}")).spawn(move || work(&waiting, &*verify))?;
+        }
+        Ok(Self { jobs })
+    }
+
+    /// Has `password` compared with `hash`, a PHC string. If the receiver is dropped before its turn, nothing is hashed; if
+    /// the sender is, the comparison failed and nobody knows.
+    ///
+    /// # Errors
+    /// If too many wait already.
+    pub fn try_verify(&self, password: Secret, hash: Arc<Secret>) -> Result<oneshot::Receiver<bool>, QueueFull> {
+        let (answer, receiver) = oneshot::channel();
+        self.jobs.try_send(Job { password, hash, answer }).map_err(|_| QueueFull)?;
+        Ok(receiver)
+    }
+}
+
+fn work(waiting: &Mutex<Receiver<Job>>, verify: &Verify) {
+    loop {
+        // The lock is held while waiting, by one idle thread at a time, and never while hashing.
+        let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(Job { password, hash, answer }) = next else { return };
+        if answer.is_closed() {
+            continue;
+        }
+        // One bad hash must not cost a thread; the job's sender is dropped unsent.
+        if let Ok(right) = catch_unwind(AssertUnwindSafe(|| verify(&password, &hash))) {
+            // Nobody may be waiting any more.
+            let _ = answer.send(right);
+        }
+    }
+}
+
+fn verify(password: &Secret, hash: &Secret) -> bool {
+    let hash = str::from_utf8(hash.expose()).ok().and_then(|hash| PasswordHash::new(hash).ok());
+    hash.is_some_and(|hash| Argon2::default().verify_password(password.expose(), &hash).is_ok())
+}
+
+/// Hashes a new password with argon2id, 19 MiB, two passes, one lane (OWASP Password Storage Cheat Sheet), into a PHC string.
+///
+/// # Errors
+/// If the operating system gives no randomness or the password is of an impossible length.
+pub fn hash_password(password: &Secret) -> anyhow::Result<String> {
+    let mut salt = [0; 16];
+    getrandom::fill(&mut salt).context("the operating system gives no randomness for a salt")?;
+    let parameters = Params::new(19_456, 2, 1, None).context("argon2id does not take its parameters")?;
+    let hashed = Argon2::new(Algorithm::Argon2id, Version::V0x13, parameters)
+        .hash_password_with_salt(password.expose(), &salt)
+        .context("the password cannot be hashed")?;
+    Ok(hashed.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    fn secret(text: &str) -> Secret {
+        Secret::new(text.as_bytes().to_vec())
+    }
+
+    fn hash(text: &str) -> Arc<Secret> {
+        Arc::new(secret(text))
+    }
+
+    #[test]
+    fn a_password_fits_its_own_hash_only() {
+        let pool = HashingPool::new(1, 4).unwrap();
+        let phc = hash_password(&secret("hunter2")).unwrap();
+        assert!(phc.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{phc}");
+        assert_ne!(phc, hash_password(&secret("hunter2")).unwrap(), "the salt is drawn anew");
+        let ask = |password: &str, phc: &str| pool.try_verify(secret(password), hash(phc)).unwrap().blocking_recv();
+        assert_eq!(ask("hunter2", &phc), Ok(true));
+        assert_eq!(ask("hunter3", &phc), Ok(false));
+        assert_eq!(ask("hunter2", "no hash"), Ok(false));
+    }
+
+    #[test]
+    fn another_implementation_agrees() {
+        // From the test vectors of the reference implementation (phc-winner-argon2, test.c).
+        let phc = "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+        assert!(verify(&secret("password"), &secret(phc)));
+        assert!(!verify(&secret("Password"), &secret(phc)));
+    }
+
+    #[test]
+    fn one_too_many_is_refused_at_once() {
+        let (release, gate) = mpsc::channel::<()>();
+        let (started, starts) = mpsc::channel::<()>();
+        let gate = Mutex::new(gate);
+        let wait = move |_: &Secret, _: &Secret| {
+            started.send(()).unwrap();
+            gate.lock().unwrap().recv().unwrap();
+            true
+        };
+        let pool = HashingPool::with(1, 1, Arc::new(wait)).unwrap();
+        let ask = || pool.try_verify(secret("x"), hash("y"));
+        let first = ask().unwrap();
+        starts.recv().unwrap();
+        let second = ask().unwrap();
+        assert_eq!(ask().err(), Some(QueueFull));
+        release.send(()).unwrap();
+        release.send(()).unwrap();
+        assert_eq!((first.blocking_recv(), second.blocking_recv()), (Ok(true), Ok(true)));
+    }
+
+    #[test]
+    fn a_panic_costs_its_own_check_only() {
+        let pool = HashingPool::with(
+            1,
+            4,
+            Arc::new(|password, _| {
+                assert_ne!(password.expose(), b"bad", "planted");
+                true
+            }),
+        )
+        .unwrap();
+        assert!(pool.try_verify(secret("bad"), hash("")).unwrap().blocking_recv().is_err());
+        assert_eq!(pool.try_verify(secret("good"), hash("")).unwrap().blocking_recv(), Ok(true));
+    }
+
+    #[test]
+    fn checks_that_nobody_waits_for_are_skipped() {
+        let (release, gate) = mpsc::channel::<()>();
+        let (hashed, hashes) = mpsc::channel::<Vec<u8>>();
+        let gate = Mutex::new(gate);
+        let count = move |password: &Secret, _: &Secret| {
+            hashed.send(password.expose().to_vec()).unwrap();
+            gate.lock().unwrap().recv().unwrap();
+            true
+        };
+        let pool = HashingPool::with(1, 4, Arc::new(count)).unwrap();
+        let first = pool.try_verify(secret("first"), hash("")).unwrap();
+        drop(pool.try_verify(secret("given up"), hash("")).unwrap());
+        let last = pool.try_verify(secret("last"), hash("")).unwrap();
+        release.send(()).unwrap();
+        release.send(()).unwrap();
+        assert_eq!((first.blocking_recv(), last.blocking_recv()), (Ok(true), Ok(true)));
+        drop(pool);
+        assert_eq!(hashes.iter().collect::<Vec<_>>(), [b"first".to_vec(), b"last".to_vec()]);
+    }
+}

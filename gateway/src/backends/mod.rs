@@ -1,0 +1,151 @@
+//! Who answers for the factors: one file per back end, two traits, and the named lists of the configuration.
+
+pub mod file;
+pub mod hashing;
+pub mod oath;
+pub mod watched;
+
+use file::FileFactor;
+use gateway_core::config::{Config, FirstFactorKind, SecondFactorKind};
+use gateway_core::exchange::{Input, Question};
+use gateway_core::factor::{BeginAnswer, CodeAnswer, Enrolment, FirstFactorAnswer, FirstFactorQuestion, UsedCodes};
+use gateway_core::identity::{Identity, Rules};
+use gateway_core::reason::Reason;
+use gateway_core::secret::Secret;
+use gateway_core::time::Timestamp;
+use hashing::HashingPool;
+use oath::OathFactor;
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use watched::Reload;
+
+/// An answer that is there, or one that takes its time.
+pub enum Answer<T> {
+    /// It is there.
+    Now(T),
+    /// It takes its time. Dropping it gives the question up.
+    Later(Pin<Box<dyn Future<Output = T> + Send>>),
+}
+
+impl<T: 'static> Answer<T> {
+    fn map<U>(self, to: impl FnOnce(T) -> U + Send + 'static) -> Answer<U> {
+        match self {
+            Self::Now(answer) => Answer::Now(to(answer)),
+            Self::Later(answer) => Answer::Later(Box::pin(async move { to(answer.await) })),
+        }
+    }
+}
+
+/// What checks passwords.
+pub trait FirstFactor: Send + Sync {
+    /// Checks one proof, or one round of it.
+    fn check(&self, question: FirstFactorQuestion) -> Answer<FirstFactorAnswer>;
+
+    /// Reads its file again if that changed; called once a second where blocking does no harm.
+    fn reload_if_changed(&self) -> Reload;
+}
+
+/// What asks for more than a password.
+pub trait SecondFactor: Send + Sync {
+    /// Whether the user has something to be asked for.
+    fn enrolment(&self, user: &Identity) -> Answer<Enrolment>;
+
+    /// Begins a prompt.
+    fn begin(&self, user: &Identity) -> Answer<BeginAnswer>;
+
+    /// Judges a code. `session` is what `begin` left.
+    fn check_code(
+        &self,
+        user: &Identity,
+        session: &[u8],
+        code: &Secret,
+        used: &UsedCodes,
+        now: Timestamp,
+    ) -> Answer<CodeAnswer>;
+
+    /// Reads its file again if that changed; called once a second where blocking does no harm.
+    fn reload_if_changed(&self) -> Reload;
+}
+
+/// The back ends of one configuration, by name.
+#[derive(Default)]
+pub struct Backends {
+    first: HashMap<Arc<str>, Box<dyn FirstFactor>>,
+    second: HashMap<Arc<str>, Box<dyn SecondFactor>>,
+}
+
+impl Backends {
+    /// Loads every back end that `config` names.
+    ///
+    /// # Errors
+    ///
+    /// Every fault of every file, each with path and remedy.
+    pub fn load(config: &Config, pool: &Arc<HashingPool>) -> Result<Self, Vec<String>> {
+        let rules = Rules::from(&config.identity);
+        let mut faults = Vec::new();
+        let mut backends = Self::default();
+        for factor in &config.first_factors {
+            let FirstFactorKind::File(file) = &factor.kind;
+            let (path, plain) = (file.users_file.clone(), file.allow_plain_passwords);
+            match FileFactor::load(factor.name.clone(), path, plain, rules.clone(), pool.clone()) {
+                Ok(loaded) => backends.add_first(factor.name.clone(), Box::new(loaded)),
+                Err(more) => faults.extend(more),
+            }
+        }
+        for factor in &config.second_factors {
+            let SecondFactorKind::Oath(oath) = &factor.kind;
+            let path = oath.tokens_file.clone();
+            match OathFactor::load(factor.name.clone(), path, rules.clone(), oath.window, oath.look_ahead) {
+                Ok(loaded) => backends.add_second(factor.name.clone(), Box::new(loaded)),
+                Err(more) => faults.extend(more),
+            }
+        }
+        if faults.is_empty() { Ok(backends) } else { Err(faults) }
+    }
+
+    /// Adds a first factor under its name.
+    pub fn add_first(&mut self, name: Arc<str>, factor: Box<dyn FirstFactor>) {
+        self.first.insert(name, factor);
+    }
+
+    /// Adds a second factor under its name.
+    pub fn add_second(&mut self, name: Arc<str>, factor: Box<dyn SecondFactor>) {
+        self.second.insert(name, factor);
+    }
+
+    /// Asks a question of the core; the answer is what its exchange is fed.
+    pub fn ask(&self, question: Question, now: Timestamp) -> Answer<Input> {
+        // The configuration's check makes sure that every name is there; what is not there proves nothing.
+        match question {
+            Question::FirstFactor(question) => match self.first.get(&question.factor) {
+                Some(factor) => factor.check(question),
+                None => Answer::Now(FirstFactorAnswer::Unavailable(Reason::FirstFactorUnavailable)),
+            }
+            .map(Input::FirstFactor),
+            Question::Enrolment { factor, user } => match self.second.get(&factor) {
+                Some(factor) => factor.enrolment(&user),
+                None => Answer::Now(Enrolment::Unavailable(Reason::SecondFactorUnavailable)),
+            }
+            .map(Input::Enrolment),
+            Question::Begin { factor, user, .. } => match self.second.get(&factor) {
+                Some(factor) => factor.begin(&user),
+                None => Answer::Now(BeginAnswer::Unavailable(Reason::SecondFactorUnavailable)),
+            }
+            .map(Input::Begun),
+            Question::Code { factor, user, session, code, used } => match self.second.get(&factor) {
+                Some(factor) => factor.check_code(&user, &session, &code, &used, now),
+                None => Answer::Now(CodeAnswer::Unavailable(Reason::SecondFactorUnavailable)),
+            }
+            .map(Input::Code),
+        }
+    }
+
+    /// Reads again what changed, and says what came of it, by factor.
+    pub fn reload_if_changed(&self) -> Vec<(Arc<str>, Reload)> {
+        let first = self.first.iter().map(|(name, factor)| (name.clone(), factor.reload_if_changed()));
+        let second = self.second.iter().map(|(name, factor)| (name.clone(), factor.reload_if_changed()));
+        first.chain(second).collect()
+    }
+}

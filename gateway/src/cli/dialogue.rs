@@ -1,0 +1,133 @@
+//! The NAS's side of a sign-in, for `signin` and `quickstart`: requests over real UDP, retransmitted, every reply verified.
+
+use crate::clock::OsEntropy;
+use anyhow::{Context, bail};
+use gateway_core::entropy::draw;
+use gateway_core::radius::{
+    Attributes, Code, Packet, SharedSecret, attribute, describe, encode_request, hide_password, verify_reply,
+};
+use gateway_core::secret::Secret;
+use std::io::{ErrorKind, Write};
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+/// A NAS, as far as one sign-in needs it.
+pub(super) struct Nas {
+    socket: UdpSocket,
+    server: SocketAddr,
+    secret: SharedSecret,
+    timeout: Duration,
+    tries: u32,
+    signs: bool,
+    identifier: u8,
+}
+
+/// What came back.
+pub(super) enum Reply {
+    Accept,
+    Reject,
+    Challenge { state: Vec<u8>, question: String },
+    Nothing,
+}
+
+impl Nas {
+    pub(super) fn new(
+        server: SocketAddr,
+        secret: Secret,
+        timeout: Duration,
+        tries: u32,
+        signs: bool,
+    ) -> anyhow::Result<Self> {
+        let any: SocketAddr = if server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
+        let socket = UdpSocket::bind(any).context("no UDP socket to send from")?;
+        socket.connect(server).with_context(|| format!("{server} cannot be reached"))?;
+        let [identifier] = draw(&mut OsEntropy::new());
+        Ok(Self { socket, server, secret: SharedSecret::new(secret), timeout, tries, signs, identifier })
+    }
+
+    /// Sends one Access-Request and waits for its reply; tells both.
+    pub(super) fn ask(
+        &mut self,
+        user: &str,
+        password: &Secret,
+        state: Option<&[u8]>,
+        more: &Attributes,
+        out: &mut dyn Write,
+    ) -> anyhow::Result<Reply> {
+        let authenticator = draw(&mut OsEntropy::new());
+        self.identifier = self.identifier.wrapping_add(1);
+        let mut attributes = Attributes::new();
+        attributes.push(attribute::USER_NAME, user.as_bytes()).context("the user name")?;
+        let hidden = hide_password(password.expose(), &self.secret, &authenticator).context("the password")?;
+        attributes.push(attribute::USER_PASSWORD, &hidden).context("the password")?;
+        if let Some(state) = state {
+            attributes.push(attribute::STATE, state).context("the State")?;
+        }
+        attributes.append(more);
+        let code = Code::ACCESS_REQUEST;
+        let request = encode_request(code, self.identifier, authenticator, &attributes, &self.secret, self.signs)?;
+        tell(&request, &format!("-> {}", self.server), out)?;
+        let Some(reply) = self.exchange(&request, &authenticator, out)? else { return Ok(Reply::Nothing) };
+        tell(&reply, "<-", out)?;
+        let packet = Packet::parse(&reply).context("the reply is not RADIUS")?;
+        let question = packet.all(attribute::REPLY_MESSAGE).map(String::from_utf8_lossy).collect::<Vec<_>>().concat();
+        Ok(match packet.code() {
+            Code::ACCESS_ACCEPT => Reply::Accept,
+            Code::ACCESS_REJECT => Reply::Reject,
+            Code::ACCESS_CHALLENGE => {
+                let state = packet.first(attribute::STATE).context("the challenge has no State")?.to_vec();
+                Reply::Challenge { state, question }
+            }
+            other => bail!("the server answered an Access-Request with {other}"),
+        })
+    }
+
+    fn exchange(
+        &self,
+        request: &[u8],
+        authenticator: &[u8; 16],
+        out: &mut dyn Write,
+    ) -> anyhow::Result<Option<Vec<u8>>> {
+        for attempt in 0..self.tries {
+            if attempt > 0 {
+                writeln!(out, "   no answer within {:?}: the same packet again", self.timeout)?;
+            }
+            // A closed port shows itself as an error of a later call: the next try, or silence, tells the rest.
+            let _ = self.socket.send(request);
+            let end = Instant::now() + self.timeout;
+            while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+                self.socket.set_read_timeout(Some(left))?;
+                let mut buffer = [0; 4096];
+                let length = match self.socket.recv(&mut buffer) {
+                    Ok(length) => length,
+                    Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
+                    Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                        writeln!(out, "   nobody listens at {}", self.server)?;
+                        std::thread::park_timeout(left);
+                        break;
+                    }
+                    Err(error) => return Err(error.into()),
+                };
+                let octets = buffer.get(..length).unwrap_or_default();
+                let Ok(packet) = Packet::parse(octets) else { continue };
+                if packet.identifier() != self.identifier {
+                    continue;
+                }
+                match verify_reply(&packet, authenticator, &self.secret) {
+                    Ok(()) => return Ok(Some(octets.to_vec())),
+                    Err(fault) => writeln!(out, "   a reply that must not be trusted ({fault}): is the secret right?")?,
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn tell(octets: &[u8], arrow: &str, out: &mut dyn Write) -> anyhow::Result<()> {
+    let packet = Packet::parse(octets)?;
+    writeln!(out, "{arrow} {} id {}, {} octets", packet.code(), packet.identifier(), octets.len())?;
+    for line in describe(&packet) {
+        writeln!(out, "     {line}")?;
+    }
+    Ok(())
+}

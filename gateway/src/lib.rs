@@ -1,0 +1,13 @@
+//! Orthrus, the part that does: it reads files and the environment, opens sockets, asks back ends and tells what happened.
+//! What is decided is decided in [`gateway_core`]; what is remembered for all nodes is remembered by `cluster`.
+
+pub mod actors;
+pub mod backends;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod learned;
+pub mod listen;
+pub mod node;
+pub mod running;
+pub mod telemetry;

@@ -1,0 +1,298 @@
+//! One running gateway: what all its threads share. The configuration and everything built from it is one value that is
+//! swapped whole; the store, the metrics and the permits live as long as the process.
+
+use crate::backends::Backends;
+use crate::backends::hashing::HashingPool;
+use crate::clock;
+use crate::learned::Learned;
+use crate::telemetry::observer::Observer;
+use admin_api::{Check, Control, Readiness};
+use arc_swap::ArcSwap;
+use cluster::Store;
+use gateway_core::attempt::record::{AttemptId, Owner};
+use gateway_core::attempt::state::Keyring;
+use gateway_core::config::{ClientTable, Config, Warning};
+use gateway_core::event::Event;
+use gateway_core::exchange::Setting;
+use gateway_core::identity::Rules;
+use gateway_core::time::Timestamp;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// One configuration and what was built from it.
+pub struct Active {
+    /// What exchanges are decided under.
+    pub setting: Arc<Setting>,
+    /// Who may speak to us.
+    pub clients: ClientTable,
+    /// Who answers for the factors.
+    pub backends: Backends,
+}
+
+/// One running gateway.
+pub struct Node {
+    active: ArcSwap<Active>,
+    keyring: Keyring,
+    owner: Owner,
+    pool: Arc<HashingPool>,
+    config_file: Option<PathBuf>,
+    /// What nodes remember together.
+    pub store: Arc<dyn Store>,
+    /// Takes events.
+    pub observer: Observer,
+    /// Which sources sign.
+    pub learned: Learned,
+    in_progress: AtomicUsize,
+    draining: AtomicBool,
+    /// Sockets that are served.
+    pub listening: AtomicUsize,
+    /// Sockets that should be.
+    pub wanted: AtomicUsize,
+    /// Long-lived actors that died.
+    pub deaths: AtomicUsize,
+    /// Told when they died too often: the process should end.
+    pub give_up: tokio::sync::Notify,
+}
+
+/// What a node is made of.
+pub struct Parts {
+    /// The configuration to begin with.
+    pub config: Arc<Config>,
+    /// Where it came from, for reloads.
+    pub config_file: Option<PathBuf>,
+    /// Seals States.
+    pub keyring: Keyring,
+    /// This node in this life.
+    pub owner: Owner,
+    /// Hashes passwords.
+    pub pool: Arc<HashingPool>,
+    /// What nodes remember together.
+    pub store: Arc<dyn Store>,
+    /// Takes events.
+    pub observer: Observer,
+    /// Which sources sign.
+    pub learned: Learned,
+}
+
+impl Node {
+    /// Builds the node and the back ends of its first configuration.
+    ///
+    /// # Errors
+    ///
+    /// Every fault of the files that the configuration names.
+    pub fn new(parts: Parts) -> Result<Arc<Self>, Vec<String>> {
+        let backends = Backends::load(&parts.config, &parts.pool)?;
+        Ok(Self::with_backends(parts, backends))
+    }
+
+    /// Builds the node with these back ends.
+    pub fn with_backends(parts: Parts, backends: Backends) -> Arc<Self> {
+        let Parts { config, config_file, keyring, owner, pool, store, observer, learned } = parts;
+        let active = activate(&config, &keyring, &owner, backends);
+        let node = Self {
+            active: ArcSwap::from_pointee(active),
+            keyring,
+            owner,
+            pool,
+            config_file,
+            store,
+            observer,
+            learned,
+            in_progress: AtomicUsize::new(0),
+            draining: AtomicBool::new(false),
+            listening: AtomicUsize::new(0),
+            wanted: AtomicUsize::new(0),
+            deaths: AtomicUsize::new(0),
+            give_up: tokio::sync::Notify::new(),
+        };
+        node.tell_config(&config);
+        Arc::new(node)
+    }
+
+    /// What is in force.
+    pub fn active(&self) -> arc_swap::Guard<Arc<Active>> {
+        self.active.load()
+    }
+
+    /// This node in this life.
+    pub fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    /// Whether new work is left to others.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Requests in progress.
+    pub fn in_progress(&self) -> usize {
+        self.in_progress.load(Ordering::Relaxed)
+    }
+
+    /// A permit for one request, taken at the socket (house rule 17); `None` at the limit.
+    pub fn permit(self: &Arc<Self>, limit: usize) -> Option<Permit> {
+        if self.in_progress.fetch_add(1, Ordering::Relaxed) >= limit {
+            self.in_progress.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(Permit(self.clone()))
+    }
+
+    /// Swaps a whole checked configuration, or changes nothing. What only takes effect at a start stays as it is.
+    fn swap(&self, config: &Arc<Config>) -> Result<(), Vec<String>> {
+        let backends = Backends::load(config, &self.pool)?;
+        self.learned.reload(config.limits.learned_sources).map_err(|error| vec![error.to_string()])?;
+        self.active.store(Arc::new(activate(config, &self.keyring, &self.owner, backends)));
+        self.tell_config(config);
+        Ok(())
+    }
+
+    fn tell_config(&self, config: &Config) {
+        let metrics = &self.observer.metrics;
+        self.observer.configure(config.telemetry.sign_in_log, config.limits.drop_logs_per_second);
+        metrics.config_info.reset();
+        metrics.config_info.with_label_values(&[&config.version]).set(1);
+        metrics.secret_weak.reset();
+        for client in &config.clients {
+            let weak = client.secrets.iter().any(|secret| secret.secret().expose().len() < 16);
+            metrics.secret_weak.with_label_values(&[&client.name]).set(weak.into());
+        }
+        // Every file was read with it, and a factor that is gone has no file.
+        metrics.last_reload.reset();
+        let first = config.first_factors.iter().map(|factor| &factor.name);
+        for name in first.chain(config.second_factors.iter().map(|factor| &factor.name)) {
+            metrics.last_reload.with_label_values(&[name]).set(1);
+        }
+        metrics.last_reload.with_label_values(&["config"]).set(1);
+    }
+
+    fn reload_from_file(&self) -> Result<Vec<Warning>, String> {
+        let path = self.config_file.as_ref().ok_or("this process has no configuration file")?;
+        let loaded = crate::config::load(path).map_err(|error| error.to_string())?;
+        let old = self.active();
+        if Rules::from(&loaded.config.identity).fingerprint() != Rules::from(&old.setting.config.identity).fingerprint()
+        {
+            return Err(
+                "identity: names would be read by other rules, under which used codes are not known. Restart the \
+                        gateway: codes of time steps already begun are then refused, and counter-based tokens must be \
+                        enrolled again"
+                    .to_owned(),
+            );
+        }
+        let waiting = needs_start(&old.setting.config, &loaded.config);
+        self.swap(&loaded.config).map_err(|faults| faults.join("\n"))?;
+        if !waiting.is_empty() {
+            tracing::warn!(keys = waiting.join(", "), "these changed and take effect at the next start");
+        }
+        Ok(loaded.warnings)
+    }
+}
+
+/// The keys that differ and are only read at a start.
+fn needs_start(old: &Config, new: &Config) -> Vec<&'static str> {
+    let (a, b) = (&old.limits, &new.limits);
+    let key = |config: &Config| config.cluster.key.as_ref().map(|key| key.duplicate());
+    let changed = [
+        ("state_dir", old.state_dir != new.state_dir),
+        ("listen", old.listen != new.listen),
+        ("admin", old.admin != new.admin),
+        ("cluster.node_id", old.cluster.node_id != new.cluster.node_id),
+        ("cluster.key_file", key(old) != key(new)),
+        ("telemetry.log_format", old.telemetry.log_format != new.telemetry.log_format),
+        ("telemetry.log_level", old.telemetry.log_level != new.telemetry.log_level),
+        ("limits.password_checks", a.password_checks != b.password_checks),
+        ("limits.password_queue", a.password_queue != b.password_queue),
+        ("limits.attempts", a.attempts != b.attempts),
+        ("limits.wrong_codes_window (where it is longer now)", a.wrong_codes_window < b.wrong_codes_window),
+        ("limits.event_ring", a.event_ring != b.event_ring),
+    ];
+    changed.into_iter().filter_map(|(key, changed)| changed.then_some(key)).collect()
+}
+
+fn activate(config: &Arc<Config>, keyring: &Keyring, owner: &Owner, backends: Backends) -> Active {
+    let setting = Setting::new(config.clone(), keyring.clone(), owner.clone());
+    Active { setting: Arc::new(setting), clients: ClientTable::new(&config.clients), backends }
+}
+
+impl Control for Node {
+    fn readiness(&self) -> Readiness {
+        let (running, wanted) = (self.listening.load(Ordering::Relaxed), self.wanted.load(Ordering::Relaxed));
+        let (used, limit) = (self.in_progress(), self.active().setting.config.limits.in_progress);
+        let store = self.store.health();
+        let draining = self.is_draining();
+        Readiness::of(vec![
+            Check {
+                name: "listeners",
+                ok: running == wanted,
+                detail: format!("{running} of {wanted} sockets are served"),
+            },
+            Check {
+                name: "permits",
+                ok: used < limit,
+                detail: format!("{used} of limits.in_progress = {limit} in use"),
+            },
+            Check {
+                name: "store",
+                ok: !store.failing,
+                detail: if store.failing {
+                    "used codes cannot be written to state_dir: look at its disk".to_owned()
+                } else {
+                    format!("{} records", store.records)
+                },
+            },
+            Check {
+                name: "draining",
+                ok: !draining,
+                detail: if draining { "new sign-ins are left to other nodes".to_owned() } else { String::new() },
+            },
+        ])
+    }
+
+    fn metrics(&self) -> Result<String, String> {
+        let metrics = &self.observer.metrics;
+        let health = self.store.health();
+        metrics.in_progress.set(i64::try_from(self.in_progress()).unwrap_or(i64::MAX));
+        metrics.store_records.set(i64::try_from(health.records).unwrap_or(i64::MAX));
+        metrics.store_failing.set(health.failing.into());
+        metrics.text().map_err(|error| error.to_string())
+    }
+
+    fn events(&self, id: AttemptId) -> Vec<(Timestamp, Event)> {
+        self.observer.ring().of(id)
+    }
+
+    fn reload(&self) -> Result<(), String> {
+        let outcome = self.reload_from_file();
+        self.observer.metrics.last_reload.with_label_values(&["config"]).set(outcome.is_ok().into());
+        match outcome {
+            Ok(warnings) => {
+                for warning in warnings {
+                    tracing::warn!("{warning}");
+                }
+                let version = self.active().setting.config.version.clone();
+                tracing::info!(version, "the new configuration is in force");
+                Ok(())
+            }
+            Err(faults) => {
+                tracing::error!("the configuration was not reloaded and the old one stays in force: {faults}");
+                Err(faults)
+            }
+        }
+    }
+
+    fn drain(&self) {
+        if !self.draining.swap(true, Ordering::Relaxed) {
+            tracing::info!(in_progress = self.in_progress(), at = clock::now().as_secs(), "draining");
+        }
+    }
+}
+
+/// One request in progress; giving it back is dropping it.
+pub struct Permit(Arc<Node>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.in_progress.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,171 @@
+//! `start(config)` brings a node up, and [`Running`] is the node in operation: what `main` and the tests call.
+
+use crate::actors::listener::Listener;
+use crate::actors::reloader::Reloader;
+use crate::backends::hashing::HashingPool;
+use crate::clock::{self, OsEntropy};
+use crate::learned::Learned;
+use crate::listen::udp::{Bound, Buffers};
+use crate::node::{Node, Parts};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::observer::Observer;
+use actix::Actor;
+use actix_rt::Arbiter;
+use actix_web::{App, HttpServer, dev::ServerHandle};
+use admin_api::Control;
+use anyhow::{Context, anyhow};
+use cluster::{Journal, MemoryStore, Settings};
+use gateway_core::attempt::record::Owner;
+use gateway_core::attempt::state::Keyring;
+use gateway_core::config::Config;
+use gateway_core::entropy::draw;
+use gateway_core::identity::Rules;
+use gateway_core::secret::Secret;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// A node in operation.
+pub struct Running {
+    node: Arc<Node>,
+    arbiters: Vec<Arbiter>,
+    admin: Option<ServerHandle>,
+    /// The addresses that are listened on, with the ports that port 0 became.
+    pub addresses: Vec<SocketAddr>,
+    /// Where health and metrics are served.
+    pub admin_address: Option<SocketAddr>,
+}
+
+/// Starts a node; it serves when this returns. To be called within an actix system.
+///
+/// # Errors
+///
+/// A file of the configuration has faults, a socket cannot be bound, or `state_dir` cannot be used: each named, with what to
+/// do. Nothing is left running.
+pub async fn start(config: Arc<Config>, config_file: Option<PathBuf>) -> anyhow::Result<Running> {
+    let now = clock::now();
+    let mut entropy = OsEntropy::new();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let or_cores = |configured: usize| if configured == 0 { cores } else { configured };
+
+    let journal = Journal::open(&config.state_dir, &Rules::from(&config.identity).fingerprint(), now)?;
+    let limits = &config.limits;
+    let settings = Settings { limit: limits.attempts, wrong_codes_window: limits.wrong_codes_window };
+    let store = Arc::new(MemoryStore::new(journal, settings));
+    let learned = Learned::load(&config.state_dir, limits.learned_sources).context("what was learned of sources")?;
+    let pool = HashingPool::new(or_cores(limits.password_checks), limits.password_queue)
+        .context("no threads for password hashing")?;
+    let key = match &config.cluster.key {
+        Some(key) => key.duplicate(),
+        None => Secret::new(draw::<32>(&mut entropy).to_vec()),
+    };
+    let metrics = Metrics::new().map_err(|error| anyhow!("the metrics contradict each other: {error}"))?;
+    let parts = Parts {
+        config_file,
+        keyring: Keyring::new(&key),
+        owner: Owner { node: config.cluster.node_id.clone(), incarnation: u64::from_be_bytes(draw(&mut entropy)) },
+        pool: Arc::new(pool),
+        store,
+        observer: Observer::new(Arc::new(metrics), limits.event_ring),
+        learned,
+        config: config.clone(),
+    };
+    let node = Node::new(parts).map_err(|faults| anyhow!(faults.join("\n")))?;
+    serve(node, &config, or_cores(config.listen.threads))
+}
+
+fn serve(node: Arc<Node>, config: &Config, threads: usize) -> anyhow::Result<Running> {
+    let buffers = Buffers { receive: config.listen.receive_buffer, send: config.listen.send_buffer };
+    let mut groups = Vec::new();
+    for address in &config.listen.authentication {
+        groups.push(Bound::bind_group(*address, threads, buffers)?);
+    }
+    let addresses: Vec<SocketAddr> =
+        groups.iter().filter_map(|group| group.first()).map(Bound::local_address).collect();
+    let obtained = groups.iter().flatten().map(Bound::obtained).min_by_key(|obtained| obtained.receive);
+    if let Some(obtained) = obtained.filter(|obtained| obtained.receive < buffers.receive) {
+        tracing::warn!(
+            asked = buffers.receive,
+            obtained = obtained.receive,
+            "the kernel gives smaller receive buffers than listen.receive_buffer: raise net.core.rmem_max, or bursts are lost"
+        );
+    }
+    node.wanted.store(groups.iter().map(Vec::len).sum(), Ordering::Relaxed);
+    let (admin, admin_address) = admin(&node, config)?;
+
+    let arbiters: Vec<Arbiter> = (0..threads).map(|_| Arbiter::new()).collect();
+    for group in groups {
+        for (thread, (bound, arbiter)) in group.into_iter().zip(&arbiters).enumerate() {
+            let (node, thread) = (node.clone(), u16::try_from(thread).unwrap_or(u16::MAX));
+            arbiter.spawn_fn(move || {
+                Listener::new(node, bound, thread).start();
+            });
+        }
+    }
+    Reloader::new(node.clone()).start();
+    for address in &addresses {
+        tracing::info!(%address, threads, "listening");
+    }
+    Ok(Running { node, arbiters, admin, addresses, admin_address })
+}
+
+type Admin = (Option<ServerHandle>, Option<SocketAddr>);
+
+fn admin(node: &Arc<Node>, config: &Config) -> anyhow::Result<Admin> {
+    if !config.admin.enabled {
+        return Ok((None, None));
+    }
+    let control: Arc<dyn Control> = node.clone();
+    let address = config.admin.listen;
+    let server = HttpServer::new(move || App::new().configure(admin_api::routes(control.clone())))
+        .workers(1)
+        .disable_signals()
+        .shutdown_timeout(1)
+        .bind(address)
+        .with_context(|| format!("admin.listen {address}: choose an address of this host and a free port"))?;
+    let address = server.addrs().first().copied();
+    let server = server.run();
+    let handle = server.handle();
+    actix_rt::spawn(server);
+    if let Some(address) = address {
+        tracing::info!(%address, "health and metrics");
+    }
+    Ok((Some(handle), address))
+}
+
+impl Running {
+    /// The node, for whoever controls it.
+    pub fn control(&self) -> Arc<dyn Control> {
+        self.node.clone()
+    }
+
+    /// Ends when the node has given itself up.
+    pub async fn given_up(&self) {
+        self.node.give_up.notified().await;
+    }
+
+    /// Leaves new requests to others, waits for running ones, at most `patience`, and ends.
+    pub async fn stop(self, patience: Duration) {
+        self.node.drain();
+        let deadline = clock::now().after(patience);
+        while self.node.in_progress() > 0 && clock::now() < deadline {
+            actix_rt::time::sleep(Duration::from_millis(10)).await;
+        }
+        // The last replies are on their way from the exchanges to the sockets.
+        actix_rt::time::sleep(Duration::from_millis(20)).await;
+        if let Some(admin) = self.admin {
+            admin.stop(false).await;
+        }
+        if let Err(error) = self.node.learned.persist() {
+            tracing::error!(%error, "which sources sign could not be written to state_dir: the newest are forgotten");
+        }
+        for arbiter in self.arbiters {
+            arbiter.stop();
+            let _ = arbiter.join();
+        }
+        let left = self.node.in_progress();
+        tracing::info!(left, "stopped");
+    }
+}

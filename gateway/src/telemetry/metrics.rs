@@ -1,0 +1,291 @@
+//! Every metric of the gateway, by name. Labels are closed sets and configured names, never users, addresses of users or
+//! State: the number of series is bounded by the configuration.
+
+use prometheus::core::Collector;
+use prometheus::proto::{MetricFamily, MetricType};
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+
+/// From a password check in memory to a person who looks for a phone, in seconds.
+pub(super) const DURATIONS: [f64; 16] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 10.0, 20.0, 45.0, 90.0, 120.0];
+
+/// Label of `client` for packets from addresses that no client covers.
+pub const NO_CLIENT: &str = "";
+
+/// The metrics, registered.
+pub struct Metrics {
+    catalogue: Catalogue,
+    /// Packets by listener, client and code, before any check but the source address.
+    pub requests: IntCounterVec,
+    /// Replies by listener, client and code.
+    pub responses: IntCounterVec,
+    /// Packets dropped unanswered, by client and reason.
+    pub dropped: IntCounterVec,
+    /// The same packet again, by client and what became of it.
+    pub duplicates: IntCounterVec,
+    /// Finished requests by client, result and reason.
+    pub sign_ins: IntCounterVec,
+    /// How long a request took until its reply.
+    pub request_duration: HistogramVec,
+    /// How long a first factor took.
+    pub first_factor_duration: HistogramVec,
+    /// Questions to a second factor by provider and result.
+    pub mfa_requests: IntCounterVec,
+    /// From the first packet of a sign-in to its verdict, the human included.
+    pub mfa_wait: HistogramVec,
+    /// Requests in progress.
+    pub in_progress: IntGauge,
+    /// Records that the store holds.
+    pub store_records: IntGauge,
+    /// Whether the store's last write failed.
+    pub store_failing: IntGauge,
+    /// Limits met, by limit.
+    pub limit_hits: IntCounterVec,
+    /// Datagrams that the kernel did not take.
+    pub send_failures: IntCounter,
+    /// Whether the last reload of a file or of the configuration went well.
+    pub last_reload: IntGaugeVec,
+    /// The configuration in force.
+    pub config_info: IntGaugeVec,
+    /// Clients whose secret is weak.
+    pub secret_weak: IntGaugeVec,
+    /// Events that found no place in the ring.
+    pub events_dropped: IntCounter,
+}
+
+/// What one metric is called and what it tells.
+#[derive(Clone, Debug)]
+pub struct Described {
+    /// Its name.
+    pub name: String,
+    /// `counter`, `gauge` or `histogram`.
+    pub kind: &'static str,
+    /// The names of its labels.
+    pub labels: Vec<String>,
+    /// What it tells.
+    pub help: String,
+}
+
+/// The registry, and what it holds: metrics that were never counted are not gathered, yet belong into `docs/metrics.md`.
+#[derive(Default)]
+struct Catalogue {
+    registry: Registry,
+    described: Vec<Described>,
+}
+
+fn register<C: Collector + Clone + 'static>(
+    catalogue: &mut Catalogue,
+    collector: prometheus::Result<C>,
+) -> prometheus::Result<C> {
+    let collector = collector?;
+    catalogue.registry.register(Box::new(collector.clone()))?;
+    let kind = match collector.collect().first().map(MetricFamily::get_field_type) {
+        Some(MetricType::COUNTER) => "counter",
+        Some(MetricType::HISTOGRAM) => "histogram",
+        _ => "gauge",
+    };
+    catalogue.described.extend(collector.desc().into_iter().map(|desc| Described {
+        name: desc.fq_name.clone(),
+        kind,
+        labels: desc.variable_labels.clone(),
+        help: desc.help.clone(),
+    }));
+    Ok(collector)
+}
+
+fn counters(catalogue: &mut Catalogue, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+    register(catalogue, IntCounterVec::new(Opts::new(name, help), labels))
+}
+
+fn gauges(catalogue: &mut Catalogue, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+    register(catalogue, IntGaugeVec::new(Opts::new(name, help), labels))
+}
+
+fn histograms(catalogue: &mut Catalogue, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<HistogramVec> {
+    register(catalogue, HistogramVec::new(HistogramOpts::new(name, help).buckets(DURATIONS.to_vec()), labels))
+}
+
+impl Metrics {
+    /// Registers every metric.
+    ///
+    /// # Errors
+    ///
+    /// Two metrics have one name: a fault that any test finds.
+    pub fn new() -> prometheus::Result<Self> {
+        let mut catalogue = Catalogue::default();
+        let r = &mut catalogue;
+        let build = gauges(r, "orthrus_build_info", "1; the version of this program.", &["version"])?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        Ok(Self {
+            requests: counters(
+                r,
+                "orthrus_radius_requests_total",
+                "Packets from RADIUS clients, duplicates included.",
+                &["listener", "client", "code"],
+            )?,
+            responses: counters(
+                r,
+                "orthrus_radius_responses_total",
+                "Replies sent, repeated ones included.",
+                &["listener", "client", "code"],
+            )?,
+            dropped: counters(
+                r,
+                "orthrus_radius_dropped_total",
+                "Packets dropped unanswered; client is empty where the source is none.",
+                &["client", "reason"],
+            )?,
+            duplicates: counters(
+                r,
+                "orthrus_radius_duplicates_total",
+                "The same packet again: replayed (answered with the same octets) or in_flight_local (discarded).",
+                &["client", "kind"],
+            )?,
+            sign_ins: counters(
+                r,
+                "orthrus_sign_ins_total",
+                "Finished requests; result is accept, reject, challenge or silence, reason is empty for the first and third.",
+                &["client", "result", "reason"],
+            )?,
+            request_duration: histograms(
+                r,
+                "orthrus_radius_request_duration_seconds",
+                "From receiving a request to its reply.",
+                &["code", "second_factor"],
+            )?,
+            first_factor_duration: histograms(
+                r,
+                "orthrus_first_factor_duration_seconds",
+                "How long a first factor took to answer.",
+                &["backend", "result"],
+            )?,
+            mfa_requests: counters(
+                r,
+                "orthrus_mfa_requests_total",
+                "Answers of second factors; result is challenge, right, or the label of a reason.",
+                &["provider", "method", "result"],
+            )?,
+            mfa_wait: histograms(
+                r,
+                "orthrus_mfa_wait_seconds",
+                "From the first packet of a sign-in to its verdict, the human included.",
+                &["method"],
+            )?,
+            in_progress: register(
+                r,
+                IntGauge::new("orthrus_requests_in_progress", "Requests that hold a permit of limits.in_progress."),
+            )?,
+            store_records: register(r, IntGauge::new("orthrus_store_records", "Records that the memory store holds."))?,
+            store_failing: register(r, IntGauge::new("orthrus_store_failing", "1 while the store cannot be written."))?,
+            limit_hits: counters(
+                r,
+                "orthrus_limit_hits_total",
+                "How often a limit was met, by its key in [limits].",
+                &["limit"],
+            )?,
+            send_failures: register(
+                r,
+                IntCounter::new("orthrus_radius_send_failures_total", "Replies that the kernel did not take."),
+            )?,
+            last_reload: gauges(
+                r,
+                "orthrus_config_last_reload_success",
+                "1 if the last reload went well; what is config, or the name of a users or tokens file's factor.",
+                &["what"],
+            )?,
+            config_info: gauges(r, "orthrus_config_info", "1 for the configuration in force.", &["version"])?,
+            secret_weak: gauges(
+                r,
+                "orthrus_secret_weak",
+                "1 for a client whose shared secret is shorter than 16 octets.",
+                &["client"],
+            )?,
+            events_dropped: register(
+                r,
+                IntCounter::new("orthrus_events_overwritten_total", "Events that left the ring for newer ones."),
+            )?,
+            catalogue,
+        })
+    }
+
+    /// Every metric there is, by name.
+    pub fn described(&self) -> Vec<&Described> {
+        let mut described: Vec<_> = self.catalogue.described.iter().collect();
+        described.sort_by_key(|metric| &metric.name);
+        described
+    }
+
+    /// The metrics in Prometheus' text format.
+    ///
+    /// # Errors
+    ///
+    /// The library refuses its own metrics.
+    pub fn text(&self) -> prometheus::Result<String> {
+        let mut out = Vec::new();
+        TextEncoder::new().encode(&self.catalogue.registry.gather(), &mut out)?;
+        Ok(String::from_utf8_lossy(&out).into_owned())
+    }
+}
+
+/// The counters of one client at one listener, found once instead of at each packet.
+pub struct ClientMeters {
+    /// Access-Requests.
+    pub access_requests: IntCounter,
+    /// Status-Server.
+    pub status_servers: IntCounter,
+    /// Access-Accepts, also those that answer Status-Server.
+    pub accepts: IntCounter,
+    /// Access-Rejects.
+    pub rejects: IntCounter,
+    /// Access-Challenges.
+    pub challenges: IntCounter,
+}
+
+impl ClientMeters {
+    /// Of `client` at `listener`.
+    pub fn new(metrics: &Metrics, listener: &str, client: &str) -> Self {
+        let request = |code| metrics.requests.with_label_values(&[listener, client, code]);
+        let response = |code| metrics.responses.with_label_values(&[listener, client, code]);
+        Self {
+            access_requests: request("Access-Request"),
+            status_servers: request("Status-Server"),
+            accepts: response("Access-Accept"),
+            rejects: response("Access-Reject"),
+            challenges: response("Access-Challenge"),
+        }
+    }
+}
+
+/// The histograms that every request meets, found once.
+pub struct Timers {
+    /// By result and whether a second factor was asked: accept, reject, challenge, silence.
+    pub request: [[Histogram; 2]; 4],
+}
+
+impl Timers {
+    /// From `metrics`.
+    pub fn new(metrics: &Metrics) -> Self {
+        let of = |code: &str| ["none", "asked"].map(|asked| metrics.request_duration.with_label_values(&[code, asked]));
+        Self { request: [of("accept"), of("reject"), of("challenge"), of("silence")] }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_has_a_name_of_its_own_and_a_help_text() {
+        let metrics = Metrics::new().unwrap();
+        metrics.requests.with_label_values(&["127.0.0.1:1812", "vpn", "Access-Request"]).inc();
+        let text = metrics.text().unwrap();
+        assert!(text.contains("orthrus_build_info{version=\""), "{text}");
+        assert!(text.contains("orthrus_radius_requests_total{client=\"vpn\""), "{text}");
+        for line in text.lines().filter(|line| line.starts_with("# HELP")) {
+            assert!(line.starts_with("# HELP orthrus_") && line.ends_with('.'), "{line}");
+        }
+    }
+}

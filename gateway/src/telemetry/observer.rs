@@ -1,0 +1,188 @@
+//! What becomes of an event: a counter, a log line, a place in the ring.
+
+use super::metrics::{Metrics, NO_CLIENT, Timers};
+use super::ring::Ring;
+use gateway_core::event::{Ending, Event, Finished, Step};
+use gateway_core::reason::{Fault, Reason};
+use gateway_core::time::Timestamp;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+/// Takes events from every thread.
+pub struct Observer {
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    timers: Timers,
+    ring: Ring,
+    sign_in_log: AtomicBool,
+    drop_logs_per_second: AtomicU32,
+    /// The second in which drops were last logged, and how many since it began.
+    drops: [AtomicU64; 2],
+}
+
+impl Observer {
+    /// One that keeps `ring` events.
+    pub fn new(metrics: Arc<Metrics>, ring: usize) -> Self {
+        let timers = Timers::new(&metrics);
+        Self {
+            metrics,
+            timers,
+            ring: Ring::new(ring),
+            sign_in_log: AtomicBool::new(true),
+            drop_logs_per_second: AtomicU32::new(5),
+            drops: [AtomicU64::new(0), AtomicU64::new(0)],
+        }
+    }
+
+    /// Settings of a new configuration.
+    pub fn configure(&self, sign_in_log: bool, drop_logs_per_second: u32) {
+        self.sign_in_log.store(sign_in_log, Ordering::Relaxed);
+        self.drop_logs_per_second.store(drop_logs_per_second, Ordering::Relaxed);
+    }
+
+    /// The ring.
+    pub fn ring(&self) -> &Ring {
+        &self.ring
+    }
+
+    /// Takes one event, which happened at `now`.
+    pub fn observe(&self, event: Event, now: Timestamp) {
+        match &event {
+            Event::Dropped { client, source, reason, detail } => {
+                let name = client.as_deref().unwrap_or(NO_CLIENT);
+                self.metrics.dropped.with_label_values(&[name, reason.label()]).inc();
+                if *reason == Reason::Overload {
+                    self.metrics.limit_hits.with_label_values(&["in_progress"]).inc();
+                }
+                if self.may_log_drop(now) {
+                    let detail = detail.unwrap_or_default();
+                    tracing::warn!(
+                        %source, client = name, reason = reason.label(), reason_id = reason.id(), detail, "dropped: {} {}",
+                        reason.cause(), reason.remedy()
+                    );
+                }
+                // Whoever floods us must not wash the story of a sign-in out of the ring.
+                return;
+            }
+            Event::Duplicate { client, replayed } => {
+                let kind = if *replayed { "replayed" } else { "in_flight_local" };
+                self.metrics.duplicates.with_label_values(&[client, kind]).inc();
+                return;
+            }
+            Event::StatusServer { .. } => return,
+            Event::Step { step, .. } => {
+                self.step(step);
+                // The line that ends the request names both: they need no place of their own.
+                if matches!(step, Step::FirstFactor { .. } | Step::Policy { .. }) {
+                    return;
+                }
+            }
+            Event::Finished(finished) => self.finished(finished),
+            Event::Unanswered { id, user, client, begun } => {
+                let reason = Reason::ChallengeUnanswered;
+                self.metrics.sign_ins.with_label_values(&[client, Ending::Silence.label(), reason.label()]).inc();
+                let after = now.since(*begun).as_secs_f64();
+                tracing::info!(attempt = %id, client = &**client, user = ?user, result = "unanswered",
+                    reason = reason.label(), reason_id = reason.id(), since_begun = after, "sign-in");
+            }
+        }
+        if self.ring.push(now, event) {
+            self.metrics.events_dropped.inc();
+        }
+    }
+
+    fn step(&self, step: &Step) {
+        match step {
+            Step::FirstFactor { factor, failure, took } => {
+                let result = match failure {
+                    None => "proved",
+                    Some(reason) => reason.label(),
+                };
+                let seconds = took.as_secs_f64();
+                self.metrics.first_factor_duration.with_label_values(&[factor, result]).observe(seconds);
+                if *failure == Some(Reason::PasswordQueueFull) {
+                    self.metrics.limit_hits.with_label_values(&["password_queue"]).inc();
+                }
+            }
+            Step::Challenged { factor, .. } => {
+                self.metrics.mfa_requests.with_label_values(&[factor, "code", "challenge"]).inc();
+            }
+            Step::Code { factor, failure, .. } => {
+                let result = failure.map_or("right", Reason::label);
+                self.metrics.mfa_requests.with_label_values(&[factor, "code", result]).inc();
+            }
+            Step::Unexpected { stage, input } => {
+                let reason = Reason::Unexpected;
+                tracing::error!(stage, input, reason_id = reason.id(), "{} {}", reason.cause(), reason.remedy());
+            }
+            Step::Policy { .. } | Step::Claimed { .. } | Step::Answered | Step::Committed => {}
+        }
+    }
+
+    fn finished(&self, finished: &Finished) {
+        let Finished { client, ending, reason, .. } = finished;
+        let label = reason.map_or("", Reason::label);
+        self.metrics.sign_ins.with_label_values(&[client, ending.label(), label]).inc();
+        let (at, asked) = (*ending as usize, usize::from(finished.second_factor.is_some()));
+        if let Some(timer) = self.timers.request.get(at).and_then(|timers| timers.get(asked)) {
+            timer.observe(finished.took.as_secs_f64());
+        }
+        match reason {
+            Some(Reason::TooManyWrongCodes) => self.metrics.limit_hits.with_label_values(&["wrong_codes"]).inc(),
+            Some(Reason::StoreFull) => self.metrics.limit_hits.with_label_values(&["attempts"]).inc(),
+            _ => {}
+        }
+        if finished.second_factor.is_some() && matches!(ending, Ending::Accept | Ending::Reject) {
+            self.metrics.mfa_wait.with_label_values(&["code"]).observe(finished.since_begun.as_secs_f64());
+        }
+        if self.sign_in_log.load(Ordering::Relaxed) {
+            log(finished);
+        }
+    }
+
+    /// Whether a drop may be logged: a flood must not fill the disk. Counters count every one.
+    fn may_log_drop(&self, now: Timestamp) -> bool {
+        let [second, count] = &self.drops;
+        if second.swap(now.as_secs(), Ordering::Relaxed) != now.as_secs() {
+            count.store(0, Ordering::Relaxed);
+        }
+        count.fetch_add(1, Ordering::Relaxed) < u64::from(self.drop_logs_per_second.load(Ordering::Relaxed))
+    }
+}
+
+/// The one line of a finished request. A challenge is not the end of an attempt and is told at `debug`. Names that somebody
+/// typed are quoted with their control characters escaped.
+fn log(finished: &Finished) {
+    let Finished { id, client, source, user, station, ending, reason, .. } = finished;
+    let station = station.as_deref().map(|octets| String::from_utf8_lossy(octets).into_owned());
+    let (label, code) = reason.map_or(("", ""), |reason| (reason.label(), reason.id()));
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                attempt = %id,
+                client = &**client,
+                source = %source,
+                user = ?user,
+                station = ?station.as_deref().unwrap_or_default(),
+                first_factor = finished.first_factor.as_deref().unwrap_or_default(),
+                policy = finished.policy.as_deref().unwrap_or_default(),
+                second_factor = finished.second_factor.as_deref().unwrap_or_default(),
+                result = ending.label(),
+                reason = label,
+                reason_id = code,
+                first_factor_took = finished.first_factor_took.as_secs_f64(),
+                second_factor_took = finished.second_factor_took.as_secs_f64(),
+                since_begun = finished.since_begun.as_secs_f64(),
+                took = finished.took.as_secs_f64(),
+                "sign-in"
+            )
+        };
+    }
+    let troubled =
+        reason.is_some_and(|reason| matches!(reason.fault(), Fault::BackEnd)) || *reason == Some(Reason::Unexpected);
+    match ending {
+        _ if troubled => line!(warn),
+        Ending::Challenge => line!(debug),
+        Ending::Accept | Ending::Reject | Ending::Silence => line!(info),
+    }
+}

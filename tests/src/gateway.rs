@@ -1,0 +1,219 @@
+//! A running gateway: the real program, as a process of its own.
+
+use crate::metrics::{self, Metrics};
+use crate::{Client, NAS, SECRET, Setup, eventually};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use tempfile::TempDir;
+
+/// A gateway with a folder of its own. Dropping it kills the process; a test that fails shows the end of the log.
+pub struct Gateway {
+    folder: TempDir,
+    child: Child,
+    addresses: Vec<SocketAddr>,
+    admin: SocketAddr,
+}
+
+impl Gateway {
+    /// Writes the setup, starts the program and waits until it is ready.
+    ///
+    /// # Panics
+    ///
+    /// It does not get ready; its log is shown.
+    pub fn start(setup: Setup) -> Self {
+        let folder = tempfile::tempdir().expect("there is a folder for temporary files");
+        setup.write(folder.path());
+        let child = spawn(folder.path());
+        let mut gateway = Self { folder, child, addresses: setup.addresses(), admin: setup.admin() };
+        gateway.await_ready();
+        gateway
+    }
+
+    fn await_ready(&mut self) {
+        eventually("the gateway is ready", || {
+            if let Some(status) = self.child.try_wait().expect("it is our child") {
+                panic!("orthrus ended with {status}:\n{}", self.log());
+            }
+            metrics::get(self.admin, "/readyz").is_ok_and(|(status, _)| status == 200).then_some(())
+        });
+    }
+
+    /// The first address that it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.addresses[0]
+    }
+
+    /// Every address that it listens on.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The NAS that every setup knows.
+    pub fn nas(&self) -> Client {
+        Client::new(self.address(), SECRET)
+    }
+
+    /// Starts it again in the same folder, after [`stop`](Self::stop) or [`kill`](Self::kill).
+    pub fn start_again(&mut self) {
+        assert!(self.child.try_wait().expect("it is our child").is_some(), "it still runs");
+        self.child = spawn(self.folder.path());
+        self.await_ready();
+    }
+
+    /// Asks it to end, and waits for that.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.signal(Signal::SIGTERM);
+        eventually("the gateway ends", || self.child.try_wait().expect("it is our child"))
+    }
+
+    /// Kills it, as a crash would.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it is our child");
+        self.child.wait().expect("it is our child");
+    }
+
+    /// Sends SIGHUP and waits for the word of the log on it: whether the new configuration is in force.
+    pub fn reload(&self) -> Result<(), String> {
+        let before = self.log().len();
+        self.signal(Signal::SIGHUP);
+        eventually("the reload is told", || {
+            let log = self.log();
+            let news = log.get(before..)?;
+            if news.contains("the new configuration is in force") {
+                return Some(Ok(()));
+            }
+            let refused = news.lines().find(|line| line.contains("was not reloaded"))?;
+            Some(Err(refused.to_owned()))
+        })
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.child.id()).expect("process ids are small");
+        kill(Pid::from_raw(id), signal).expect("it is our child");
+    }
+
+    /// One scrape.
+    pub fn metrics(&self) -> Metrics {
+        let (status, body) = metrics::get(self.admin, "/metrics").expect("the HTTP side answers");
+        assert_eq!(status, 200, "{body}");
+        Metrics::parse(&body)
+    }
+
+    /// GETs a path of the HTTP side.
+    pub fn get(&self, path: &str) -> (u16, String) {
+        metrics::get(self.admin, path).expect("the HTTP side answers")
+    }
+
+    /// Waits until a scrape is as it should be.
+    pub fn await_metrics(&self, what: &str, right: impl Fn(&Metrics) -> bool) -> Metrics {
+        eventually(what, || Some(self.metrics()).filter(&right))
+    }
+
+    /// Waits until `count` packets were dropped for this reason.
+    pub fn await_dropped(&self, reason: &str, count: u64) {
+        self.await_metrics(&format!("{count} dropped for {reason}"), |metrics| metrics.dropped(reason) >= count);
+        assert_eq!(self.metrics().dropped(reason), count, "dropped for {reason}");
+    }
+
+    /// Everything logged so far, of all its lives.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    /// The lines of the log, which is JSON unless the test says otherwise.
+    pub fn log_lines(&self) -> Vec<Value> {
+        let parse =
+            |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in the line {line}"));
+        // A line that is being written has no end yet.
+        self.log().split_inclusive('\n').filter(|line| line.ends_with('\n')).map(parse).collect()
+    }
+
+    /// The lines that tell of finished requests.
+    pub fn sign_in_lines(&self) -> Vec<Value> {
+        self.log_lines().into_iter().filter(|line| line["message"] == "sign-in").collect()
+    }
+
+    /// A file of its folder: `orthrus.toml`, `users`, `tokens`, `state/...`.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Replaces a file of its folder at once, as an editor does.
+    pub fn write(&self, name: &str, text: &str) {
+        let fresh = self.path(&format!("{name}.fresh"));
+        fs::write(&fresh, text).expect("the folder is ours");
+        fs::rename(fresh, self.path(name)).expect("the folder is ours");
+    }
+
+    /// Changes its configuration file.
+    pub fn edit_config(&self, change: impl FnOnce(&str) -> String) {
+        let text = fs::read_to_string(self.path("orthrus.toml")).expect("it was written");
+        let changed = change(&text);
+        assert_ne!(text, changed, "nothing was changed");
+        self.write("orthrus.toml", &changed);
+    }
+
+    /// Runs another command of the program with this configuration, such as `["user", "list"]`.
+    pub fn run(&self, arguments: &[&str], input: &str) -> Output {
+        run(self.folder.path(), arguments, input)
+    }
+
+    /// What of its memory is in RAM, in KiB.
+    pub fn resident(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the kernel tells");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    /// How many file descriptors it has open.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("it runs").count()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            eprintln!("--- the end of the log of {NAS}'s gateway ---");
+            lines.iter().skip(lines.len().saturating_sub(40)).for_each(|line| eprintln!("{line}"));
+        }
+    }
+}
+
+/// Runs a command of the program in a folder that a [`Setup`] was written to, to its end.
+pub fn run(folder: &Path, arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(crate::binary::orthrus())
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("orthrus can be run");
+    // A command that reads nothing closes the pipe.
+    let _ = child.stdin.take().expect("it is piped").write_all(input.as_bytes());
+    child.wait_with_output().expect("it ends")
+}
+
+fn spawn(folder: &Path) -> Child {
+    let log = OpenOptions::new().create(true).append(true).open(folder.join("log"));
+    let log: File = log.expect("the folder is ours");
+    Command::new(crate::binary::orthrus())
+        .args(["serve", "--config", "orthrus.toml"])
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("there are descriptors"))
+        .stderr(log)
+        .spawn()
+        .expect("orthrus can be run")
+}

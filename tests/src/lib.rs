@@ -1,0 +1,40 @@
+//! The harness of the integration tests: it starts the real `orthrus` as a process of its own and speaks to it over real
+//! sockets. Nothing here reaches into the gateway; what a test knows of it, a NAS, an operator or a scraper could know.
+//!
+//! | module | what it stands for |
+//! |---|---|
+//! | [`setup`] | an operator who writes a configuration |
+//! | [`gateway`] | the process: started, reloaded, stopped, killed |
+//! | [`client`] | a NAS |
+//! | [`token`] | a person's authenticator app |
+//! | [`relay`] | a bad network |
+//! | [`metrics`] | a scraper |
+//! | [`radclient`], [`pyrad`], [`namespace`] | peers that others wrote, and the networks they live in |
+//! | [`vectors`] | the packets of `tests/vectors` |
+
+pub mod binary;
+pub mod client;
+pub mod gateway;
+pub mod metrics;
+pub mod namespace;
+pub mod pyrad;
+pub mod radclient;
+pub mod relay;
+pub mod setup;
+pub mod token;
+pub mod vectors;
+pub mod wait;
+
+pub use client::{Client, Reply, Request};
+pub use gateway::Gateway;
+pub use relay::{Faults, Relay};
+pub use setup::{NAS, SECRET, Setup};
+pub use token::SoftToken;
+pub use wait::{PATIENCE, eventually};
+
+use std::path::{Path, PathBuf};
+
+/// The root of the workspace.
+pub fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests lie in the workspace").to_owned()
+}

@@ -1,0 +1,29 @@
+//! Waiting for conditions, never for a span of time.
+
+use std::time::{Duration, Instant};
+
+/// How long to wait for what must happen: far longer than it takes on a busy machine, as a test that passes never waits
+/// that long.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Asks until there is an answer.
+///
+/// # Panics
+///
+/// There is none within [`PATIENCE`]; `what` says what was waited for.
+pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < end, "waited {PATIENCE:?} in vain: {what}");
+        pause();
+    }
+}
+
+/// Lets others run between two looks at a condition.
+#[allow(clippy::disallowed_methods, reason = "a test has no arbiter that could be blocked")]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(5));
+}
