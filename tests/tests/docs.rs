@@ -93,7 +93,9 @@ fn links_lead_somewhere() {
 
 #[test]
 fn paths_that_are_named_exist() {
-    let top = fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let names = fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    // What was built here, and what was not, says nothing of the pages.
+    let top = names.filter(|name| name != "target").collect();
     let (mut faults, mut seen) = (Vec::new(), 0);
     for name in ["README.md", "ARCHITECTURE.md", "SECURITY.md"] {
         let (prose, _) = apart(&page(name));
