@@ -8,10 +8,12 @@ pub mod watched;
 use file::FileFactor;
 use gateway_core::config::{Config, FirstFactorKind, SecondFactorKind};
 use gateway_core::exchange::{Input, Question};
-use gateway_core::factor::{BeginAnswer, CodeAnswer, Enrolment, FirstFactorAnswer, FirstFactorQuestion, UsedCodes};
+use gateway_core::factor::{
+    BeginAnswer, BeginQuestion, CodeAnswer, CodeQuestion, Enrolment, FirstFactorAnswer, FirstFactorQuestion,
+    PollAnswer, PollQuestion,
+};
 use gateway_core::identity::{Identity, Rules};
 use gateway_core::reason::Reason;
-use gateway_core::secret::Secret;
 use gateway_core::time::Timestamp;
 use hashing::HashingPool;
 use oath::OathFactor;
@@ -53,17 +55,13 @@ pub trait SecondFactor: Send + Sync {
     fn enrolment(&self, user: &Identity) -> Answer<Enrolment>;
 
     /// Begins a prompt.
-    fn begin(&self, user: &Identity) -> Answer<BeginAnswer>;
+    fn begin(&self, question: &BeginQuestion) -> Answer<BeginAnswer>;
 
-    /// Judges a code. `session` is what `begin` left.
-    fn check_code(
-        &self,
-        user: &Identity,
-        session: &[u8],
-        code: &Secret,
-        used: &UsedCodes,
-        now: Timestamp,
-    ) -> Answer<CodeAnswer>;
+    /// Says what became of a prompt for which `begin` answered `Waiting`.
+    fn poll(&self, question: &PollQuestion) -> Answer<PollAnswer>;
+
+    /// Judges a code for which `begin` answered `CodeWanted`.
+    fn check_code(&self, question: &CodeQuestion, now: Timestamp) -> Answer<CodeAnswer>;
 
     /// Reads its file again if that changed; called once a second where blocking does no harm.
     fn reload_if_changed(&self) -> Reload;
@@ -129,13 +127,13 @@ impl Backends {
                 None => Answer::Now(Enrolment::Unavailable(Reason::SecondFactorUnavailable)),
             }
             .map(Input::Enrolment),
-            Question::Begin { factor, user, .. } => match self.second.get(&factor) {
-                Some(factor) => factor.begin(&user),
+            Question::Begin(question) => match self.second.get(&question.factor) {
+                Some(factor) => factor.begin(&question),
                 None => Answer::Now(BeginAnswer::Unavailable(Reason::SecondFactorUnavailable)),
             }
             .map(Input::Begun),
-            Question::Code { factor, user, session, code, used } => match self.second.get(&factor) {
-                Some(factor) => factor.check_code(&user, &session, &code, &used, now),
+            Question::Code(question) => match self.second.get(&question.factor) {
+                Some(factor) => factor.check_code(&question, now),
                 None => Answer::Now(CodeAnswer::Unavailable(Reason::SecondFactorUnavailable)),
             }
             .map(Input::Code),

@@ -5,10 +5,11 @@ use super::watched::{Reload, Watched};
 use super::{Answer, SecondFactor};
 use gateway_core::factor::oath::{LARGEST_LOOK_AHEAD, LARGEST_WINDOW, check};
 use gateway_core::factor::tokens::Tokens;
-use gateway_core::factor::{BeginAnswer, CodeAnswer, CodeWanted, Enrolment, UsedCodes};
+use gateway_core::factor::{
+    BeginAnswer, BeginQuestion, CodeAnswer, CodeQuestion, CodeWanted, Enrolment, PollAnswer, PollQuestion,
+};
 use gateway_core::identity::{Identity, Rules};
 use gateway_core::reason::Reason;
-use gateway_core::secret::Secret;
 use gateway_core::time::Timestamp;
 use std::path::PathBuf;
 use std::str;
@@ -67,24 +68,23 @@ impl SecondFactor for OathFactor {
     }
 
     /// Nothing happens but that a code is wanted.
-    fn begin(&self, user: &Identity) -> Answer<BeginAnswer> {
+    fn begin(&self, question: &BeginQuestion) -> Answer<BeginAnswer> {
         // The tokens may have gone since the question of enrolment.
-        Answer::Now(if self.has_token(user) {
+        Answer::Now(if self.has_token(&question.user) {
             BeginAnswer::CodeWanted(CodeWanted::default())
         } else {
             BeginAnswer::Denied(Reason::NotEnrolled)
         })
     }
 
+    /// A token prompts nobody, so there is nothing to wait for.
+    fn poll(&self, _question: &PollQuestion) -> Answer<PollAnswer> {
+        Answer::Now(PollAnswer::Denied(Reason::Unexpected))
+    }
+
     /// Checks a code against all tokens of the user of that canonical name. `Right` counts only once its use is recorded.
-    fn check_code(
-        &self,
-        user: &Identity,
-        _session: &[u8],
-        code: &Secret,
-        used: &UsedCodes,
-        now: Timestamp,
-    ) -> Answer<CodeAnswer> {
+    fn check_code(&self, question: &CodeQuestion, now: Timestamp) -> Answer<CodeAnswer> {
+        let CodeQuestion { user, code, used, .. } = question;
         let tokens = self.tokens.current();
         let tokens = tokens.of(&user.canonical);
         if tokens.is_empty() {
@@ -101,6 +101,9 @@ impl SecondFactor for OathFactor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gateway_core::attempt::record::AttemptId;
+    use gateway_core::factor::{Terms, UsedCodes};
+    use gateway_core::secret::Secret;
     use std::fs;
 
     const FILE: &str = "[[tokens]]\nuser = \"alice\"\nkind = \"totp\"\nsecret = \"GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ\"\n\
@@ -121,6 +124,16 @@ mod tests {
         Rules::default().read(name.as_bytes()).unwrap()
     }
 
+    fn beginning(name: &str) -> BeginQuestion {
+        let (user, terms) = (Arc::new(identity(name)), Terms::default());
+        BeginQuestion { factor: "codes".into(), user, id: AttemptId([1; 16]), terms, deadline: Timestamp::default() }
+    }
+
+    fn answer(name: &str, code: &Secret, used: &UsedCodes) -> CodeQuestion {
+        let (user, code, used) = (Arc::new(identity(name)), Secret::new(code.expose().to_vec()), used.clone());
+        CodeQuestion { factor: "codes".into(), user, id: AttemptId([1; 16]), session: vec![], code, used }
+    }
+
     #[test]
     fn a_prompt_from_begin_to_code() {
         let dir = tempfile::tempdir().unwrap();
@@ -131,12 +144,11 @@ mod tests {
             (now(factor.enrolment(&identity("alice"))), now(factor.enrolment(&identity("bob")))),
             (Enrolment::Enrolled, Enrolment::NotEnrolled)
         );
-        assert_eq!(now(factor.begin(&identity("alice"))), BeginAnswer::CodeWanted(CodeWanted::default()));
-        assert_eq!(now(factor.begin(&identity("bob"))), BeginAnswer::Denied(Reason::NotEnrolled));
+        assert_eq!(now(factor.begin(&beginning("alice"))), BeginAnswer::CodeWanted(CodeWanted::default()));
+        assert_eq!(now(factor.begin(&beginning("bob"))), BeginAnswer::Denied(Reason::NotEnrolled));
         // RFC 6238 appendix B.
         let minute = Timestamp::from_secs(59);
-        let check =
-            |user, code: &Secret, used: &UsedCodes| now(factor.check_code(&identity(user), &[], code, used, minute));
+        let check = |user, code: &Secret, used: &UsedCodes| now(factor.check_code(&answer(user, code, used), minute));
         let CodeAnswer::Right(Some(use_)) = check("alice", &secret("9428 7082"), &UsedCodes::default()) else {
             panic!("the code is right")
         };

@@ -38,7 +38,9 @@ pub use listen::{Listen, RawListen};
 pub use names::nearest;
 pub use policies::{Outcome, Policy, RawPolicy, SecondFactorNeed, Values};
 pub use report::{Fault, Faults, Report, Warning};
-pub use second_factor::{OathFactor, RawSecondFactor, SecondFactor, SecondFactorKind, SecondFactorType};
+pub use second_factor::{
+    OathFactor, PushUsers, RawSecondFactor, SecondFactor, SecondFactorKind, SecondFactorType, Unregistered,
+};
 pub use secrets::SecretSource;
 pub use telemetry::{LogFormat, LogLevel, RawTelemetry, Telemetry};
 pub use units::{Size, Span};

@@ -10,7 +10,8 @@ use crate::config::{Policy, SecondFactorNeed};
 use crate::entropy::draw;
 use crate::event::Step;
 use crate::factor::{
-    BeginAnswer, CodeAnswer, CodeUse, Enrolment, FirstFactorAnswer, FirstFactorQuestion, NeedMore, Offer, Proved,
+    BeginAnswer, BeginQuestion, CodeAnswer, CodeQuestion, CodeUse, Enrolment, FirstFactorAnswer, FirstFactorQuestion,
+    NeedMore, Offer, Proved, Terms,
 };
 use crate::policy::{self, Decision};
 use crate::radius::Attributes;
@@ -199,7 +200,10 @@ impl Facts {
             Outcome::Claimed { epoch } => {
                 self.tell(Step::Claimed { epoch }, turn);
                 let user = self.identity.clone();
-                turn.ask(Question::Begin { factor: permit.factor.clone(), user, id: self.id });
+                let factor = permit.factor.clone();
+                let terms = Terms { code: self.request.client.challenge, ..Terms::default() };
+                let deadline = asked.after(self.setting.config.attempts.deadline);
+                turn.ask(Question::Begin(BeginQuestion { factor, user, id: self.id, terms, deadline }));
                 Stage::Beginning { permit, epoch, asked: turn.now }
             }
             Outcome::ChallengedAlready { id, wire, message } => {
@@ -231,7 +235,8 @@ impl Facts {
     ) -> Stage {
         self.second_factor_took = turn.now.since(asked);
         let verdict = match answer {
-            BeginAnswer::Approved => Settled::Passed,
+            BeginAnswer::Approved(_) => Settled::Passed,
+            BeginAnswer::Waiting { .. } => return self.silence(Reason::Unexpected, turn),
             BeginAnswer::Denied(reason) => Settled::Failed(reason),
             BeginAnswer::Unavailable(reason) => return self.silence(reason, turn),
             BeginAnswer::CodeWanted(_) if !self.request.client.challenge => {
@@ -276,13 +281,14 @@ impl Facts {
         self.policy = Some(authorization.policy.clone());
         self.second_factor = Some(factor.clone());
         self.tell(Step::Answered, turn);
-        turn.ask(Question::Code {
+        turn.ask(Question::Code(CodeQuestion {
             factor: factor.clone(),
             user: self.identity.clone(),
+            id: self.id,
             session: session.clone(),
             code,
             used,
-        });
+        }));
         let taken = TakenCode { state, epoch, factor, session, authorization, last_try };
         Stage::CheckingCode { taken, asked: turn.now }
     }
@@ -297,12 +303,13 @@ impl Facts {
         self.second_factor_took = turn.now.since(asked);
         let failure = match answer {
             CodeAnswer::Right(_) => None,
-            CodeAnswer::Wrong(reason) | CodeAnswer::Unavailable(reason) => Some(reason),
+            CodeAnswer::Wrong(reason) | CodeAnswer::Ended(reason) | CodeAnswer::Unavailable(reason) => Some(reason),
         };
         self.tell(Step::Code { factor: taken.factor.clone(), failure, took: self.second_factor_took }, turn);
         match answer {
             CodeAnswer::Right(code) => self.settle(taken, Settled::Passed, code, turn),
             CodeAnswer::Wrong(reason) => self.code_wrong(taken, reason, turn),
+            CodeAnswer::Ended(reason) => self.settle(taken, Settled::Failed(reason), None, turn),
             CodeAnswer::Unavailable(reason) => self.silence(reason, turn),
         }
     }

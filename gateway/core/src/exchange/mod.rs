@@ -30,11 +30,12 @@ use crate::attempt::transition::{Change, Outcome, Rules, Transition};
 use crate::config::{AfterSuccess, Config};
 use crate::entropy::{Entropy, draw};
 use crate::event::{Ending, Event, Finished, Step};
-use crate::factor::{BeginAnswer, CodeAnswer, Enrolment, FirstFactorAnswer, FirstFactorQuestion, UsedCodes};
+use crate::factor::{
+    BeginAnswer, BeginQuestion, CodeAnswer, CodeQuestion, Enrolment, FirstFactorAnswer, FirstFactorQuestion,
+};
 use crate::identity::{self, Identity};
 use crate::radius::Attributes;
 use crate::reason::Reason;
-use crate::secret::Secret;
 use crate::time::Timestamp;
 use stage::Stage;
 use std::sync::Arc;
@@ -122,27 +123,9 @@ pub enum Question {
         user: Arc<Identity>,
     },
     /// Begin a prompt.
-    Begin {
-        /// The configured name of the second factor.
-        factor: Arc<str>,
-        /// Who.
-        user: Arc<Identity>,
-        /// The correlation id.
-        id: AttemptId,
-    },
+    Begin(BeginQuestion),
     /// Judge a code.
-    Code {
-        /// The configured name of the second factor.
-        factor: Arc<str>,
-        /// Who.
-        user: Arc<Identity>,
-        /// What the provider left when it asked for the code.
-        session: Vec<u8>,
-        /// The code.
-        code: Secret,
-        /// What is remembered of the user's codes.
-        used: UsedCodes,
-    },
+    Code(CodeQuestion),
 }
 
 /// What the edge is to do.

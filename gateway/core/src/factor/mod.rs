@@ -7,6 +7,8 @@ pub mod oath;
 pub mod tokens;
 pub mod users;
 
+use crate::attempt::record::AttemptId;
+use crate::config::{PushUsers, Unregistered};
 use crate::identity::Identity;
 use crate::reason::Reason;
 use crate::secret::Secret;
@@ -75,16 +77,99 @@ pub enum Enrolment {
     Unavailable(Reason),
 }
 
+/// What the packet, its RADIUS client and its policy let a prompt be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// A code can be asked for: the protocol carries one (PAP) and the client shows challenges.
+    pub code: bool,
+    /// What the policy says of users whose default is a push; `None` leaves it to the factor.
+    pub push_users: Option<PushUsers>,
+    /// What the policy says of users who are not registered; `None` leaves it to the factor.
+    pub unregistered: Option<Unregistered>,
+}
+
+/// A question to a second factor: begin a prompt.
+#[derive(Clone, Debug)]
+pub struct BeginQuestion {
+    /// The configured name of the second factor.
+    pub factor: Arc<str>,
+    /// Who.
+    pub user: Arc<Identity>,
+    /// The correlation id.
+    pub id: AttemptId,
+    /// What the prompt may be.
+    pub terms: Terms,
+    /// When the attempt ends undecided: an answer that comes later counts for nothing.
+    pub deadline: Timestamp,
+}
+
+/// A question to a second factor: what became of a prompt that waits for the user?
+#[derive(Clone, Debug)]
+pub struct PollQuestion {
+    /// The configured name of the second factor.
+    pub factor: Arc<str>,
+    /// Who.
+    pub user: Arc<Identity>,
+    /// The correlation id.
+    pub id: AttemptId,
+    /// What `BeginAnswer::Waiting` left.
+    pub session: Arc<[u8]>,
+}
+
+/// A question to a second factor: is this code right?
+#[derive(Debug)]
+pub struct CodeQuestion {
+    /// The configured name of the second factor.
+    pub factor: Arc<str>,
+    /// Who.
+    pub user: Arc<Identity>,
+    /// The correlation id.
+    pub id: AttemptId,
+    /// What the provider left when it asked for the code.
+    pub session: Vec<u8>,
+    /// The code.
+    pub code: Secret,
+    /// What is remembered of the user's codes.
+    pub used: UsedCodes,
+}
+
 /// What a second-factor provider answers when a prompt begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BeginAnswer {
-    /// Approved at once, without asking the user again.
-    Approved,
-    /// Denied.
+    /// Approved.
+    Approved(Approval),
+    /// Denied, or no longer to be had. Whether a prompt went out is unknown at worst: it is never begun a second time.
     Denied(Reason),
+    /// The user was prompted and has not answered: poll.
+    Waiting {
+        /// What the provider wants back with each poll.
+        session: Arc<[u8]>,
+    },
     /// The user must type a code.
     CodeWanted(CodeWanted),
     /// The provider could not be asked, and no prompt went out.
+    Unavailable(Reason),
+}
+
+/// Who approved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Approval {
+    /// The user.
+    User,
+    /// Nobody: the user is not registered and the rules let such users pass for now. Told and counted apart.
+    Unregistered,
+}
+
+/// What a second-factor provider answers to a poll.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PollAnswer {
+    /// The user approved.
+    Approved,
+    /// The user denied, or the prompt has ended otherwise.
+    Denied(Reason),
+    /// Not yet.
+    Waiting,
+    /// Nobody knows: poll again.
     Unavailable(Reason),
 }
 
@@ -102,8 +187,10 @@ pub struct CodeWanted {
 pub enum CodeAnswer {
     /// The code is right; it counts only if `use_` can still be recorded.
     Right(Option<CodeUse>),
-    /// The code is wrong.
+    /// The code is wrong; another may be tried in the same session.
     Wrong(Reason),
+    /// The code is wrong or the session is over: this attempt has ended.
+    Ended(Reason),
     /// Nobody knows.
     Unavailable(Reason),
 }

@@ -5,7 +5,7 @@ use super::super::*;
 use super::world::*;
 use crate::attempt::record::{Authorization, Progress, Purpose};
 use crate::attempt::transition::Taken;
-use crate::factor::{CodeWanted, Proved};
+use crate::factor::{Approval, CodeWanted, Proved, UsedCodes};
 
 const STAGES: [&str; 12] = [
     "Fresh",
@@ -91,7 +91,7 @@ pub(super) fn inputs() -> Vec<(&'static [&'static str], Input)> {
         (ENROLMENT, Input::Enrolment(Enrolment::Enrolled)),
         (ENROLMENT, Input::Enrolment(Enrolment::NotEnrolled)),
         (ENROLMENT, Input::Enrolment(Enrolment::Unavailable(Reason::SecondFactorUnavailable))),
-        (BEGUN, Input::Begun(BeginAnswer::Approved)),
+        (BEGUN, Input::Begun(BeginAnswer::Approved(Approval::User))),
         (BEGUN, Input::Begun(BeginAnswer::Denied(Reason::NotEnrolled))),
         (BEGUN, Input::Begun(BeginAnswer::CodeWanted(wanted))),
         (BEGUN, Input::Begun(BeginAnswer::Unavailable(Reason::SecondFactorUnavailable))),

@@ -2,6 +2,7 @@
 
 use super::super::*;
 use super::world::*;
+use crate::factor::Approval;
 
 #[test]
 fn a_password_alone_is_enough_where_the_policy_waives_the_code() {
@@ -112,7 +113,7 @@ fn a_client_that_cannot_ask_is_refused_a_code() {
     let packet = world.packet(PASSWORD).at("mute");
     assert_eq!(world.send(&packet), refused());
     assert_eq!(world.reason(), Some(Reason::ChallengeImpossible));
-    world.begin.push_back(BeginAnswer::Approved);
+    world.begin.push_back(BeginAnswer::Approved(Approval::User));
     let packet = world.packet(PASSWORD).at("mute");
     assert_eq!(world.send(&packet), accepted(), "a factor that needs no code serves it");
 }
@@ -162,7 +163,7 @@ fn a_policy_without_the_factor_that_it_requires_proves_nothing() {
 #[test]
 fn a_provider_may_approve_at_once() {
     let mut world = World::new(REQUIRED);
-    world.begin.push_back(BeginAnswer::Approved);
+    world.begin.push_back(BeginAnswer::Approved(Approval::User));
     assert_eq!(world.sign_in(PASSWORD), accepted());
     assert_eq!(world.sign_in(PASSWORD), End::Silence);
     assert_eq!((world.reason(), world.prompts()), (Some(Reason::RepeatAfterSuccess), 1));

@@ -13,7 +13,7 @@ use super::deadlines::{inputs, taken_code};
 use super::world::*;
 use crate::config::SecondFactorNeed;
 use crate::exchange::verdict::{FirstProof, SecondProof, accept};
-use crate::factor::Proved;
+use crate::factor::{Approval, Proved};
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Cases, TestRunner};
 use std::cell::Cell;
@@ -35,7 +35,7 @@ impl Said {
         match input {
             Input::FirstFactor(answer) => self.first |= matches!(answer, FirstFactorAnswer::Proved(_)),
             Input::Enrolment(answer) => self.not_enrolled |= *answer == Enrolment::NotEnrolled,
-            Input::Begun(answer) => self.approved |= *answer == BeginAnswer::Approved,
+            Input::Begun(answer) => self.approved |= *answer == BeginAnswer::Approved(Approval::User),
             Input::Code(answer) => self.approved |= matches!(answer, CodeAnswer::Right(_)),
             Input::Applied(Ok(Outcome::Done)) => self.committed |= self.approved,
             Input::Applied(Ok(Outcome::PassedAlready { .. })) => self.passed_already = true,

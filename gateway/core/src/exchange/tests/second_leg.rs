@@ -3,6 +3,7 @@
 use super::super::*;
 use super::world::*;
 use crate::config::AfterSuccess;
+use crate::secret::Secret;
 
 const AGAIN: &str = "That code was not right. Enter the next code:";
 

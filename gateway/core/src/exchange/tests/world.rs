@@ -11,6 +11,7 @@ use crate::entropy::Counting;
 use crate::factor::oath::{self, Algorithm, Token};
 use crate::factor::{CodeWanted, NeedMore, Offer, Proved, TokenId};
 use crate::radius::{Code, attribute};
+use crate::secret::Secret;
 use std::collections::VecDeque;
 use std::path::Path;
 
@@ -407,12 +408,12 @@ impl World {
                 self.asked.push(Asked::Enrolment);
                 Input::Enrolment(self.enrolment)
             }
-            Open::Ask(Question::Begin { id, .. }) => {
+            Open::Ask(Question::Begin(BeginQuestion { id, .. })) => {
                 self.asked.push(Asked::Begin { id });
                 let wanted = || BeginAnswer::CodeWanted(CodeWanted { session: b"asked".to_vec(), prompt: None });
                 Input::Begun(self.begin.pop_front().unwrap_or_else(wanted))
             }
-            Open::Ask(Question::Code { session, code, used, .. }) => {
+            Open::Ask(Question::Code(CodeQuestion { session, code, used, .. })) => {
                 self.asked.push(Asked::Code { session });
                 Input::Code(self.code.pop_front().unwrap_or_else(|| {
                     let code = std::str::from_utf8(code.expose()).unwrap();
