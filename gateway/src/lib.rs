@@ -9,5 +9,6 @@ pub mod config;
 pub mod learned;
 pub mod listen;
 pub mod node;
+pub mod pending;
 pub mod running;
 pub mod telemetry;

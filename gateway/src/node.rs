@@ -5,6 +5,7 @@ use crate::backends::Backends;
 use crate::backends::hashing::HashingPool;
 use crate::clock;
 use crate::learned::Learned;
+use crate::pending::Pending;
 use crate::telemetry::observer::Observer;
 use admin_api::{Check, Control, Readiness};
 use arc_swap::ArcSwap;
@@ -43,6 +44,8 @@ pub struct Node {
     pub observer: Observer,
     /// Which sources sign.
     pub learned: Learned,
+    /// The prompts that are out.
+    pub pending: Pending,
     in_progress: AtomicUsize,
     draining: AtomicBool,
     /// Sockets that are served.
@@ -99,6 +102,7 @@ impl Node {
             store,
             observer,
             learned,
+            pending: Pending::default(),
             in_progress: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             listening: AtomicUsize::new(0),
@@ -253,6 +257,7 @@ impl Control for Node {
         let metrics = &self.observer.metrics;
         let health = self.store.health();
         metrics.in_progress.set(i64::try_from(self.in_progress()).unwrap_or(i64::MAX));
+        metrics.mfa_pending.set(i64::try_from(self.pending.len()).unwrap_or(i64::MAX));
         metrics.store_records.set(i64::try_from(health.records).unwrap_or(i64::MAX));
         metrics.store_failing.set(health.failing.into());
         metrics.text().map_err(|error| error.to_string())

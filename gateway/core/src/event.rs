@@ -2,6 +2,7 @@
 //! ring keeps. No event carries a secret; names of users go to the log and the ring, never into a metric label.
 
 use crate::attempt::record::AttemptId;
+use crate::factor::Approval;
 use crate::reason::Reason;
 use crate::time::Timestamp;
 use std::net::SocketAddr;
@@ -43,10 +44,12 @@ pub enum Event {
     },
     /// An exchange ended.
     Finished(Box<Finished>),
-    /// A challenge ended without an answer.
+    /// An attempt ended with nobody there to hear of it.
     Unanswered {
         /// Of which attempt.
         id: AttemptId,
+        /// How it ended.
+        reason: Reason,
         /// Whose.
         user: Arc<str>,
         /// At which client or group of clients.
@@ -80,6 +83,24 @@ pub enum Step {
         /// Under this epoch.
         epoch: u64,
     },
+    /// The provider is asked to prompt the user.
+    Prompted {
+        /// The configured name of the second factor.
+        factor: Arc<str>,
+    },
+    /// The prompt was answered, or has ended.
+    Prompt {
+        /// The configured name of the second factor.
+        factor: Arc<str>,
+        /// Who approved, or why nobody did.
+        answer: Result<Approval, Reason>,
+        /// How long it took.
+        took: Duration,
+    },
+    /// The packet is a repeat of an attempt whose prompt is out: it waits for the outcome, and nobody is prompted again.
+    Joined,
+    /// The packet's wait is over before the prompt's: the user is asked to come back for the outcome.
+    Postponed,
     /// A challenge went out.
     Challenged {
         /// What for: the name of the factor.
@@ -153,6 +174,8 @@ pub struct Finished {
     pub policy: Option<Arc<str>>,
     /// The second factor that was asked.
     pub second_factor: Option<Arc<str>>,
+    /// It prompted the user, who answered elsewhere; otherwise a code was asked for.
+    pub prompted: bool,
     /// How it ended.
     pub ending: Ending,
     /// Why, for anything but an accept and a challenge.

@@ -169,6 +169,30 @@ reasons! {
     RepeatWhilePending = "ORT-411", "repeat_while_pending", Peer,
         "A new packet repeats a sign-in whose prompt is just being made, or whose code is just being checked.",
         "Nothing; the packet that is being worked on gets the answer.";
+    PromptPending = "ORT-412", "prompt_pending", User,
+        "Another sign-in of the same user has a prompt out, and one person is asked one thing at a time.",
+        "Answer that prompt, or wait until it ends. If the user started only one sign-in, somebody else knows the password.";
+    PromptUnanswered = "ORT-413", "prompt_unanswered", User,
+        "The user did not answer the prompt before attempts.deadline.",
+        "Sign in again and look at the phone.";
+    ApprovalUncollected = "ORT-414", "approval_uncollected", Peer,
+        "The user approved, and no packet was left to tell it to: the NAS had given up, and nobody came back before \
+         attempts.deadline.",
+        "Raise the time limit of the NAS to 60 s or more, or set answer_within a little below it.";
+    PromptLost = "ORT-415", "prompt_lost", Node,
+        "What drove the prompt has died, and its answer with it.",
+        "Sign in again. Report it with the log lines of the same attempt: it is a fault in Orthrus.";
+    PromptsFull = "ORT-416", "prompts_full", Node,
+        "As many prompts are pending as limits.pending_prompts allows.",
+        "Add nodes or raise the limit; somebody may be starting sign-ins without end.";
+    NasPatienceOver = "ORT-417", "nas_patience_over", Peer,
+        "The packet was not answered within answer_within: the user has not answered the prompt, and this client cannot show a \
+         challenge. The prompt goes on, and a repeat of the sign-in gets its outcome.",
+        "Raise the time limit of the NAS and answer_within to 60 s or more.";
+    CollectUnproved = "ORT-418", "collect_unproved", Peer,
+        "The State of a prompt came back without Message-Authenticator, and with a User-Password that is not text under the \
+         shared secret.",
+        "Compare the shared secret; if it agrees, somebody forges packets.";
     StateForged = "ORT-501", "state_forged", Peer,
         "The State of a packet was not made by this cluster.",
         "If NASes send it after a restart, give every node the same cluster.key_file.";

@@ -35,6 +35,11 @@ impl Timestamp {
         Self(self.0.saturating_add(u64::try_from(span.as_micros()).unwrap_or(u64::MAX)))
     }
 
+    /// This time minus `span`; saturates.
+    pub fn before(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(span.as_micros()).unwrap_or(u64::MAX)))
+    }
+
     /// How long ago `earlier` was; zero if it lies in the future, so that a clock set back never makes a span huge.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
@@ -50,6 +55,10 @@ mod tests {
         let noon = Timestamp::from_secs(43_200);
         assert_eq!(noon.after(Duration::from_millis(1)).since(noon), Duration::from_millis(1));
         assert_eq!(noon.since(noon.after(Duration::from_secs(9))), Duration::ZERO);
+        assert_eq!(
+            (noon.before(Duration::from_secs(43_200)).as_micros(), noon.before(Duration::MAX).as_micros()),
+            (0, 0)
+        );
         assert_eq!(noon.after(Duration::MAX).as_micros(), u64::MAX);
     }
 }

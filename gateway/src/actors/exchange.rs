@@ -1,14 +1,20 @@
 //! One request in progress. The actor performs what the core's exchange asks for and feeds the answers back; it decides
 //! nothing itself. If it dies, the NAS hears nothing and asks again: no accept comes into being by accident.
 
+use super::driver::Driver;
+use super::messages::PromptNews;
 use crate::backends::Answer;
 use crate::clock::{self, OsEntropy};
 use crate::listen::reply_to::ReplyTo;
 use crate::node::{Active, Node, Permit};
+use crate::pending::Waiter;
 use actix::prelude::*;
 use cluster::{Applied, StoreError};
+use gateway_core::attempt::driver::Prompt;
+use gateway_core::attempt::record::{AttemptKey, PacketDigest};
 use gateway_core::attempt::transition::{Outcome, Transition};
 use gateway_core::event::{Event, Step};
+use gateway_core::exchange::duplicates::End;
 use gateway_core::exchange::{self, Effect, Input, PACKET_DEADLINE, Request, Verdict};
 use gateway_core::radius::{Packet, SharedSecret, encode_reply};
 use gateway_core::reason::Reason;
@@ -17,6 +23,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The randomness of one thread, which its exchanges share.
 pub type Entropy = Rc<RefCell<OsEntropy>>;
@@ -34,7 +41,10 @@ pub struct Exchange {
     client: Arc<gateway_core::config::Client>,
     /// `None` once it was used.
     reply_to: Option<ReplyTo>,
-    waits: bool,
+    wake: Option<SpawnHandle>,
+    digest: PacketDigest,
+    /// The attempt whose prompt it waits for.
+    waits_for: Option<Box<AttemptKey>>,
     _permit: Permit,
 }
 
@@ -49,7 +59,7 @@ impl Exchange {
         (node, active): (Arc<Node>, Arc<Active>),
         permit: Permit,
     ) -> Self {
-        let client = request.client.clone();
+        let (client, digest) = (request.client.clone(), request.digest);
         let setting = active.setting.clone();
         let core = exchange::Exchange::new(request, setting, &mut *entropy.borrow_mut());
         Self {
@@ -61,7 +71,9 @@ impl Exchange {
             secret,
             client,
             reply_to: Some(reply_to),
-            waits: false,
+            wake: None,
+            digest,
+            waits_for: None,
             _permit: permit,
         }
     }
@@ -81,7 +93,7 @@ impl Exchange {
                 Err(unexpected) => {
                     let step = Step::Unexpected { stage: unexpected.stage, input: unexpected.input };
                     self.node.observer.observe(Event::Step { id: self.core.id(), step }, now);
-                    return self.end(None, ctx);
+                    return self.end(End::Forgotten, ctx);
                 }
             };
             for effect in effects {
@@ -101,22 +113,49 @@ impl Exchange {
                 Applied::Later(outcome) => self.wait(Box::pin(async move { applied(outcome.await) }), ctx),
             },
             Effect::Leave(transition) => self.leave(*transition, now),
-            Effect::Reply(verdict) => {
-                let reply = self.encode(&verdict);
-                self.end(reply, ctx);
+            Effect::Drive(prompt) => self.drive(prompt, ctx),
+            Effect::Join { key, epoch } => {
+                if let Some(news) = self.node.pending.join(&key, epoch, self.waiter(ctx)) {
+                    inputs.push_back(Input::News(news));
+                }
+                self.waits_for = Some(Box::new(key));
             }
-            Effect::Silence => self.end(None, ctx),
+            Effect::Answered { key, epoch } => self.node.pending.answered(&key, epoch),
+            Effect::WakeAt(at) => self.wake_after(at.since(now), ctx),
+            Effect::Reply(verdict) => {
+                let end = self.encode(&verdict).map_or(End::Forgotten, End::Replied);
+                self.end(end, ctx);
+            }
+            Effect::Silence => self.end(End::Forgotten, ctx),
+            Effect::Discard => self.end(End::Discarded, ctx),
             Effect::Emit(event) => self.node.observer.observe(event, now),
         }
     }
 
     fn wait(&mut self, answer: impl Future<Output = Input> + 'static, ctx: &mut Context<Self>) {
-        if !self.waits {
+        if self.wake.is_none() {
             // Most exchanges never wait, and a timer for each would cost more than their cryptography.
-            self.waits = true;
-            ctx.run_later(PACKET_DEADLINE, |this, ctx| this.feed(Input::Wake, ctx));
+            self.wake_after(PACKET_DEADLINE, ctx);
         }
         ctx.spawn(answer.into_actor(self).map(|input, this, ctx| this.feed(input, ctx)));
+    }
+
+    fn wake_after(&mut self, span: Duration, ctx: &mut Context<Self>) {
+        if let Some(earlier) = self.wake.take() {
+            ctx.cancel_future(earlier);
+        }
+        self.wake = Some(ctx.run_later(span, |this, ctx| this.feed(Input::Wake, ctx)));
+    }
+
+    fn drive(&mut self, prompt: Box<Prompt>, ctx: &Context<Self>) {
+        let (key, epoch) = (prompt.key.clone(), prompt.epoch);
+        let driver = Driver::new(prompt, (self.node.clone(), self.active.clone())).start();
+        self.node.pending.begin(&key, epoch, driver.recipient(), self.waiter(ctx));
+        self.waits_for = Some(Box::new(key));
+    }
+
+    fn waiter(&self, ctx: &Context<Self>) -> Waiter {
+        Waiter { packet: self.digest, exchange: ctx.address().recipient() }
     }
 
     /// A transition that must happen whether or not this actor lives to hear of it.
@@ -141,11 +180,18 @@ impl Exchange {
         }
     }
 
-    fn end(&mut self, reply: Option<Arc<[u8]>>, ctx: &mut Context<Self>) {
-        if let Some(reply_to) = self.reply_to.take() {
-            reply_to.finish(reply);
-        }
+    fn end(&mut self, end: End, ctx: &mut Context<Self>) {
+        self.settle(end);
         ctx.stop();
+    }
+
+    fn settle(&mut self, end: End) {
+        if let Some(key) = self.waits_for.take() {
+            self.node.pending.leave(&key, self.digest);
+        }
+        if let Some(reply_to) = self.reply_to.take() {
+            reply_to.finish(end);
+        }
     }
 }
 
@@ -161,11 +207,17 @@ impl Actor for Exchange {
     }
 }
 
+impl Handler<PromptNews> for Exchange {
+    type Result = ();
+
+    fn handle(&mut self, PromptNews(news): PromptNews, ctx: &mut Context<Self>) {
+        self.feed(Input::News(news), ctx);
+    }
+}
+
 impl Drop for Exchange {
     /// Whatever ended the actor, a panic included, the same packet counts as new from now on.
     fn drop(&mut self) {
-        if let Some(reply_to) = self.reply_to.take() {
-            reply_to.finish(None);
-        }
+        self.settle(End::Forgotten);
     }
 }

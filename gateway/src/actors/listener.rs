@@ -14,7 +14,7 @@ use futures_util::Stream;
 use gateway_core::config::{Client, Require};
 use gateway_core::event::Event;
 use gateway_core::exchange::admission::{Admission, Kind, admit};
-use gateway_core::exchange::duplicates::{Duplicates, Key, Seen};
+use gateway_core::exchange::duplicates::{Duplicates, End, Key, Seen};
 use gateway_core::exchange::{Request, digest};
 use gateway_core::radius::{Attributes, Code, Packet, encode_reply};
 use gateway_core::reason::Reason;
@@ -121,7 +121,8 @@ impl Listener {
         }
         let permit = self.node.permit(active.setting.config.limits.in_progress).ok_or((Reason::Overload, None))?;
         let secret = client.secrets.get(admission.secret).ok_or((Reason::BadMessageAuthenticator, None))?;
-        let request = Request::read(&packet, digest, client.clone(), secret, peer, self.thread, now);
+        let request =
+            Request::read(&packet, digest, client.clone(), (secret, admission.proved), peer, self.thread, now);
         let serial = self.duplicates.begin(key, digest);
         let evicted = self.duplicates.take_evicted();
         if evicted > 0 {
@@ -283,16 +284,16 @@ impl StreamHandler<Batch> for Listener {
 impl Handler<Replied> for Listener {
     type Result = ();
 
-    fn handle(&mut self, Replied { key, client, serial, reply }: Replied, _: &mut Context<Self>) {
+    fn handle(&mut self, Replied { key, client, serial, end }: Replied, _: &mut Context<Self>) {
         let now = clock::now();
-        let wanted = self.duplicates.finish(key, serial, reply.clone(), now);
-        match reply {
-            Some(bytes) if wanted => self.send(Outgoing { bytes, peer: key.source, local: key.local }, &client),
-            Some(_) => {
+        let wanted = self.duplicates.finish(key, serial, end.clone(), now);
+        match end {
+            End::Replied(bytes) if wanted => self.send(Outgoing { bytes, peer: key.source, local: key.local }, &client),
+            End::Replied(_) => {
                 let (source, reason) = (key.source, Reason::SupersededDuplicate);
                 self.node.observer.observe(Event::Dropped { client: Some(client), source, reason, detail: None }, now);
             }
-            None => {}
+            End::Forgotten | End::Discarded => {}
         }
     }
 }

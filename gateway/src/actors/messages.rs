@@ -2,7 +2,8 @@
 //! reply, so that no two actors can wait for each other.
 
 use actix::Message;
-use gateway_core::exchange::duplicates::Key;
+use gateway_core::exchange::News;
+use gateway_core::exchange::duplicates::{End, Key};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -32,10 +33,26 @@ pub struct Replied {
     pub client: Arc<str>,
     /// The entry in the duplicate table.
     pub serial: u64,
-    /// The reply's octets; `None`: silence.
-    pub reply: Option<Arc<[u8]>>,
+    /// With which reply, or what the same packet will mean.
+    pub end: End,
 }
 
 impl Message for Replied {
+    type Result = ();
+}
+
+/// News of the prompt that an exchange waits for.
+#[derive(Debug)]
+pub struct PromptNews(pub News);
+
+impl Message for PromptNews {
+    type Result = ();
+}
+
+/// The code that a driver offered was asked for: it may end.
+#[derive(Debug)]
+pub struct OfferTaken;
+
+impl Message for OfferTaken {
     type Result = ();
 }

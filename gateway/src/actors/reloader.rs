@@ -5,6 +5,7 @@ use crate::backends::watched::Reload;
 use crate::clock;
 use crate::node::Node;
 use actix::prelude::*;
+use gateway_core::attempt::transition::Unanswered;
 use gateway_core::event::Event;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,7 +65,7 @@ fn round(node: &Node) {
     }
     let now = clock::now();
     for unanswered in node.store.sweep(now) {
-        let (id, key, begun) = (unanswered.id, unanswered.key, unanswered.begun);
-        node.observer.observe(Event::Unanswered { id, user: key.user, client: key.group, begun }, now);
+        let Unanswered { id, key, begun, reason } = unanswered;
+        node.observer.observe(Event::Unanswered { id, reason, user: key.user, client: key.group, begun }, now);
     }
 }

@@ -127,16 +127,28 @@ impl Backends {
                 None => Answer::Now(Enrolment::Unavailable(Reason::SecondFactorUnavailable)),
             }
             .map(Input::Enrolment),
-            Question::Begin(question) => match self.second.get(&question.factor) {
-                Some(factor) => factor.begin(&question),
-                None => Answer::Now(BeginAnswer::Unavailable(Reason::SecondFactorUnavailable)),
-            }
-            .map(Input::Begun),
+            Question::Begin(question) => self.begin(&question).map(Input::Begun),
             Question::Code(question) => match self.second.get(&question.factor) {
                 Some(factor) => factor.check_code(&question, now),
                 None => Answer::Now(CodeAnswer::Unavailable(Reason::SecondFactorUnavailable)),
             }
             .map(Input::Code),
+        }
+    }
+
+    /// Begins a prompt.
+    pub fn begin(&self, question: &BeginQuestion) -> Answer<BeginAnswer> {
+        match self.second.get(&question.factor) {
+            Some(factor) => factor.begin(question),
+            None => Answer::Now(BeginAnswer::Unavailable(Reason::SecondFactorUnavailable)),
+        }
+    }
+
+    /// Asks what became of a prompt.
+    pub fn poll(&self, question: &PollQuestion) -> Answer<PollAnswer> {
+        match self.second.get(&question.factor) {
+            Some(factor) => factor.poll(question),
+            None => Answer::Now(PollAnswer::Unavailable(Reason::SecondFactorUnavailable)),
         }
     }
 

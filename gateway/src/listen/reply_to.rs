@@ -3,7 +3,7 @@
 
 use crate::actors::messages::Replied;
 use actix::Recipient;
-use gateway_core::exchange::duplicates::Key;
+use gateway_core::exchange::duplicates::{End, Key};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -35,10 +35,14 @@ pub enum ReplyTo {
 
 impl ReplyTo {
     /// Ends the exchange: with a reply, or in silence.
-    pub fn finish(self, reply: Option<Arc<[u8]>>) {
+    pub fn finish(self, end: End) {
+        let reply = match &end {
+            End::Replied(reply) => Some(reply.clone()),
+            End::Forgotten | End::Discarded => None,
+        };
         match self {
             // Bounded by the permits: one for each request in progress.
-            Self::Udp { listener, client, key, serial } => listener.do_send(Replied { key, client, serial, reply }),
+            Self::Udp { listener, client, key, serial } => listener.do_send(Replied { key, client, serial, end }),
             // A link that is full or gone has nobody who waits: the NAS or the peer asks again.
             Self::Stream(connection) => {
                 if let Some(reply) = reply {

@@ -36,6 +36,10 @@ pub struct Metrics {
     pub mfa_requests: IntCounterVec,
     /// From the first packet of a sign-in to its verdict, the human included.
     pub mfa_wait: HistogramVec,
+    /// Prompts that were not made, by why.
+    pub prompts_suppressed: IntCounterVec,
+    /// Prompts that wait for their users.
+    pub mfa_pending: IntGauge,
     /// Requests in progress.
     pub in_progress: IntGauge,
     /// Records that the store holds.
@@ -173,6 +177,16 @@ impl Metrics {
                 "orthrus_mfa_wait_seconds",
                 "From the first packet of a sign-in to its verdict, the human included.",
                 &["method"],
+            )?,
+            prompts_suppressed: counters(
+                r,
+                "orthrus_mfa_prompts_suppressed_total",
+                "Prompts that were not made because one was out or just answered, by why.",
+                &["why"],
+            )?,
+            mfa_pending: register(
+                r,
+                IntGauge::new("orthrus_mfa_pending", "Pushes and calls that wait for their users."),
             )?,
             in_progress: register(
                 r,

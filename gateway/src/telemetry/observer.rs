@@ -3,6 +3,7 @@
 use super::metrics::{Metrics, NO_CLIENT, Timers};
 use super::ring::Ring;
 use gateway_core::event::{Ending, Event, Finished, Step};
+use gateway_core::factor::Approval;
 use gateway_core::reason::{Fault, Reason};
 use gateway_core::time::Timestamp;
 use std::sync::Arc;
@@ -78,8 +79,7 @@ impl Observer {
                 }
             }
             Event::Finished(finished) => self.finished(finished),
-            Event::Unanswered { id, user, client, begun } => {
-                let reason = Reason::ChallengeUnanswered;
+            Event::Unanswered { id, user, client, begun, reason } => {
                 self.metrics.sign_ins.with_label_values(&[client, Ending::Silence.label(), reason.label()]).inc();
                 let after = now.since(*begun).as_secs_f64();
                 tracing::info!(attempt = %id, client = &**client, user = ?user, result = "unanswered",
@@ -115,7 +115,19 @@ impl Observer {
                 let reason = Reason::Unexpected;
                 tracing::error!(stage, input, reason_id = reason.id(), "{} {}", reason.cause(), reason.remedy());
             }
-            Step::Policy { .. } | Step::Claimed { .. } | Step::Answered | Step::Committed => {}
+            Step::Prompted { factor } => {
+                self.metrics.mfa_requests.with_label_values(&[factor, "prompt", "sent"]).inc();
+            }
+            Step::Prompt { factor, answer, .. } => {
+                let result = match answer {
+                    Ok(Approval::User) => "approved",
+                    Ok(Approval::Unregistered) => "unregistered_passed",
+                    Err(reason) => reason.label(),
+                };
+                self.metrics.mfa_requests.with_label_values(&[factor, "prompt", result]).inc();
+            }
+            Step::Joined => self.metrics.prompts_suppressed.with_label_values(&["joined"]).inc(),
+            Step::Policy { .. } | Step::Claimed { .. } | Step::Postponed | Step::Answered | Step::Committed => {}
         }
     }
 
@@ -129,11 +141,16 @@ impl Observer {
         }
         match reason {
             Some(Reason::TooManyWrongCodes) => self.metrics.limit_hits.with_label_values(&["wrong_codes"]).inc(),
+            Some(Reason::PromptsFull) => self.metrics.limit_hits.with_label_values(&["pending_prompts"]).inc(),
+            Some(reason @ (Reason::PromptPending | Reason::RepeatWhilePending | Reason::RepeatAfterSuccess)) => {
+                self.metrics.prompts_suppressed.with_label_values(&[reason.label()]).inc();
+            }
             Some(Reason::StoreFull) => self.metrics.limit_hits.with_label_values(&["attempts"]).inc(),
             _ => {}
         }
         if finished.second_factor.is_some() && matches!(ending, Ending::Accept | Ending::Reject) {
-            self.metrics.mfa_wait.with_label_values(&["code"]).observe(finished.since_begun.as_secs_f64());
+            let method = if finished.prompted { "prompt" } else { "code" };
+            self.metrics.mfa_wait.with_label_values(&[method]).observe(finished.since_begun.as_secs_f64());
         }
         if self.sign_in_log.load(Ordering::Relaxed) {
             log(finished);

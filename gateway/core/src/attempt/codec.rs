@@ -53,6 +53,7 @@ impl Record for Attempt {
             Phase::Begun => 0,
             Phase::Challenged { .. } => 1,
             Phase::Settled { .. } => 2,
+            Phase::Waiting { .. } => 3,
         };
         Header { epoch: self.epoch, state, expires: self.expires }
     }
@@ -103,6 +104,7 @@ pub fn decode<R: Record>(octets: &[u8]) -> Result<R, Undecodable> {
 mod tests {
     use super::super::record::{AttemptId, AttemptKey, Authorization, Owner, PacketDigest, Purpose, Settled};
     use super::*;
+    use crate::attempt::state::StateId;
     use crate::reason::Reason;
     use proptest::prelude::*;
 
@@ -117,9 +119,13 @@ mod tests {
             id: AttemptId([1; 16]),
             begun: at(100),
             claimed: at(101),
+            prompts: true,
+            port: Some(7),
+            waiting: Some(PacketDigest([6; 16])),
+            collector: Some(StateId([5; 16])),
             factor: "oath".into(),
             deadline: at(190),
-            phase: Phase::Settled { verdict: Settled::Failed(Reason::TriesSpent), at: at(120) },
+            phase: Phase::Settled { verdict: Settled::Failed(Reason::TriesSpent), at: at(120), to: None },
             wrong: 2,
             expires: at(200),
         }
@@ -146,7 +152,13 @@ mod tests {
     }
 
     fn user() -> UserRecord {
-        UserRecord { wrong_codes: 1, window_began: at(5), used: vec![([2; 16], 77, Some(at(60))), ([3; 16], 1, None)] }
+        let prompted_by = Some(challenge().key);
+        UserRecord {
+            wrong_codes: 1,
+            window_began: at(5),
+            prompted_by,
+            used: vec![([2; 16], 77, Some(at(60))), ([3; 16], 1, None)],
+        }
     }
 
     fn hex(octets: &[u8]) -> String {

@@ -1,16 +1,30 @@
 //! One person's one try to pass the second factor: one prompt, one outcome, the only thing that nodes share.
 //!
+//! A code is asked for by a challenge:
+//!
 //! ```text
 //!            Claim                Issue                    Take ──► Checking ──► Settle ──► Settled
 //!  (nothing) ─────► Begun ───────────────► Challenged ────►                 └──► Retry ──► Challenged
 //!                                              ▲  └─ Claim: same challenge again, later a new beginning
 //! ```
 //!
-//! [`record`] is the data, [`transition`] what may be asked, [`records`] the rules, [`state`] the State attribute that names a challenge, [`codec`] the
+//! A prompt (a push, a call) is out while its packets wait; each newer packet takes the place of the one before:
+//!
+//! ```text
+//!            Claim               Await                Settle
+//!  (nothing) ─────► Begun ──────────────► Waiting ──────────────► Settled ◄── Collect: the newest packet's outcome
+//!                     ▲ └ Claim: Joined ──┘  │ ▲
+//!                     │                      │ └ Take: a later packet under the State waits
+//!                     └ Settle               └── Collect with a challenge: the packet is answered, the prompt goes on
+//! ```
+//!
+//! [`record`] is the data, [`transition`] what may be asked, [`records`] and [`prompts`] the rules, [`driver`] who makes a prompt happen, [`state`] the State attribute that names a challenge, [`codec`] the
 //! records as octets. Everything is a pure function of the records and `now`: a store runs it as it is, or as a script
 //! that is compared with it.
 
 pub mod codec;
+pub mod driver;
+mod prompts;
 pub mod record;
 pub mod records;
 pub mod state;

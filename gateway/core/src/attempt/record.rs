@@ -57,6 +57,14 @@ pub struct Attempt {
     pub begun: Timestamp,
     /// When it was claimed.
     pub claimed: Timestamp,
+    /// It disturbs a person (a push, a call, a message): nobody may prompt this user beside it, and its claim does not lapse.
+    pub prompts: bool,
+    /// NAS-Port of its first packet, where the NAS sends one.
+    pub port: Option<u32>,
+    /// The packet that will get the outcome: the newest that waits for it.
+    pub waiting: Option<PacketDigest>,
+    /// The State under which a later packet may collect the outcome.
+    pub collector: Option<StateId>,
     /// The second factor that it is to pass.
     pub factor: Arc<str>,
     /// When it ends undecided.
@@ -70,10 +78,15 @@ pub struct Attempt {
 }
 
 /// Where an attempt stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
-    /// Claimed; nothing went out to the user yet.
+    /// Claimed; nothing went out to the user yet, or a provider is asked to that answers when the user has.
     Begun,
+    /// The user was prompted and has not answered.
+    Waiting {
+        /// What the provider wants back with each poll: another node could go on with it.
+        session: Arc<[u8]>,
+    },
     /// A challenge is out.
     Challenged {
         /// Under this State.
@@ -87,6 +100,8 @@ pub enum Phase {
         verdict: Settled,
         /// When.
         at: Timestamp,
+        /// The one packet that it was committed for; `None`: nobody waited, and nobody has collected it yet.
+        to: Option<PacketDigest>,
     },
 }
 
@@ -122,6 +137,17 @@ pub enum Purpose {
         factor: Arc<str>,
         /// What the provider wants back.
         session: Vec<u8>,
+        /// What the accept will carry.
+        authorization: Authorization,
+    },
+    /// The outcome of a prompt that takes longer than the NAS waits.
+    Collect {
+        /// The epoch of the attempt.
+        epoch: u64,
+        /// The RADIUS client that it was sent to: no other may collect, not even of the same group.
+        client: Arc<str>,
+        /// The configured name of the second factor.
+        factor: Arc<str>,
         /// What the accept will carry.
         authorization: Authorization,
     },
@@ -182,6 +208,8 @@ pub struct UserRecord {
     pub wrong_codes: u32,
     /// When the window began.
     pub window_began: Timestamp,
+    /// The attempt that prompts the user now. One at a time.
+    pub prompted_by: Option<AttemptKey>,
     /// For each token: the lowest moving factor that it may still use, and when that may be forgotten.
     pub used: Vec<([u8; 16], u64, Option<Timestamp>)>,
 }

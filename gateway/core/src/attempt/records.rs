@@ -66,7 +66,13 @@ impl Transition {
                 records.put(key, *id, *begun, 0, challenge, now.after(rules.challenge_lifetime));
                 Outcome::Done
             }
-            Change::Take { state, packet } => records.take(key, *state, *packet, rules, now),
+            Change::Abandon { epoch } => records.abandon(key, *epoch),
+            Change::Await { epoch, session } => records.await_answer(key, *epoch, session, now),
+            Change::Collect { epoch, packet, challenge } => {
+                records.collect(key, *epoch, *packet, challenge.as_ref(), rules, now)
+            }
+            Change::Detach { packet } => records.detach(key, *packet),
+            Change::Take { state, packet, client } => records.take(key, *state, *packet, client, rules, now),
             Change::Release { state, packet } => match records.checked(*state, *packet) {
                 Some(challenge) => {
                     challenge.progress = Progress::Issued;
@@ -90,39 +96,42 @@ impl Transition {
 }
 
 /// Whether `at` is less than `span` ago. A clock that was set back must not make a moment last for hours.
-fn within(at: Timestamp, now: Timestamp, span: Duration) -> bool {
+pub(super) fn within(at: Timestamp, now: Timestamp, span: Duration) -> bool {
     at <= now && now.since(at) < span
 }
 
 impl Records {
     fn claim(&mut self, key: &AttemptKey, change: &Change, rules: &Rules, now: Timestamp) -> Outcome {
-        let Change::Claim { owner, id, begun, factor, authorization } = change else {
+        let Change::Claim { owner, id, begun, factor, authorization, packet, port, prompts } = change else {
             return Outcome::Discarded(Reason::Unexpected);
         };
         if self.locked(&key.user, rules, now) {
             return Outcome::Refused(Reason::TooManyWrongCodes);
         }
         let mut epoch = 1;
-        if let Some(attempt) = self.attempts.get(key) {
+        if let Some(attempt) = self.attempts.get_mut(key) {
             epoch = attempt.epoch.saturating_add(1);
             let live = now < attempt.deadline;
             let same = attempt.factor == *factor;
-            match attempt.phase {
-                Phase::Settled { verdict: Settled::Passed, at } if same && within(at, now, rules.repeat_window) => {
-                    // Without a station nobody can tell a repeat from another device of the same user, and where no first
-                    // factor was asked the repeat has proved nothing at all.
-                    let told = key.station.is_some() && authorization.first_factor.is_some();
-                    return if rules.answer_repeats && told {
-                        Outcome::PassedAlready { id: attempt.id }
+            match &attempt.phase {
+                Phase::Settled { .. } if same => {
+                    if let Some(again) = attempt.settled_lately(key, authorization, *packet, rules, now) {
+                        return again;
+                    }
+                }
+                Phase::Begun | Phase::Waiting { .. } if live && attempt.prompts => {
+                    return if same {
+                        self.join(key, *packet, *port, now)
                     } else {
-                        Outcome::Discarded(Reason::RepeatAfterSuccess)
+                        Outcome::Refused(Reason::PromptPending)
                     };
                 }
                 Phase::Begun if live && within(attempt.claimed, now, CLAIM_LAPSES) => {
                     return Outcome::Discarded(Reason::RepeatWhilePending);
                 }
                 Phase::Challenged { state, since } if live => {
-                    let fresh = same && within(since, now, rules.challenge_repeat);
+                    let fresh = same && within(*since, now, rules.challenge_repeat);
+                    let state = *state;
                     if let Some(again) = self.challenge_again(state, fresh, authorization, now) {
                         return again;
                     }
@@ -130,6 +139,13 @@ impl Records {
                 _ => {}
             }
         }
+        if *prompts {
+            if self.is_prompted(&key.user, now) {
+                return Outcome::Refused(Reason::PromptPending);
+            }
+            self.users.entry(key.user.clone()).or_default().prompted_by = Some(key.clone());
+        }
+        self.burn_collector(key, now);
         let deadline = now.after(rules.deadline);
         let attempt = Attempt {
             epoch,
@@ -137,6 +153,10 @@ impl Records {
             id: *id,
             begun: *begun,
             claimed: now,
+            prompts: *prompts,
+            port: *port,
+            waiting: Some(*packet),
+            collector: None,
             factor: factor.clone(),
             deadline,
             phase: Phase::Begun,
@@ -177,7 +197,7 @@ impl Records {
     }
 
     /// A State serves once.
-    fn spend(&mut self, state: StateId, now: Timestamp) {
+    pub(super) fn spend(&mut self, state: StateId, now: Timestamp) {
         self.challenges.remove(&state);
         self.spent.insert(state, now.after(SPENT_IS_KNOWN));
     }
@@ -194,11 +214,15 @@ impl Records {
         attempt.deadline = attempt.deadline.max(expires);
         attempt.expires = attempt.deadline.after(AFTERLIFE);
         let (id, begun) = (attempt.id, attempt.begun);
+        // From here on it waits for a code, which disturbs nobody.
+        if std::mem::take(&mut attempt.prompts) {
+            self.prompt_is_over(key);
+        }
         self.put(key, id, begun, epoch, new, expires);
         Outcome::Done
     }
 
-    fn put(
+    pub(super) fn put(
         &mut self,
         key: &AttemptKey,
         id: AttemptId,
@@ -226,12 +250,14 @@ impl Records {
         key: &AttemptKey,
         state: StateId,
         packet: PacketDigest,
+        client: &str,
         rules: &Rules,
         now: Timestamp,
     ) -> Outcome {
         let locked = self.locked(&key.user, rules, now);
         let used = self.used(&key.user);
-        let wrong = self.attempts.get(key).map_or(0, |attempt| attempt.wrong);
+        let mut attempt = self.attempts.get_mut(key);
+        let wrong = attempt.as_ref().map_or(0, |attempt| attempt.wrong);
         let Some(challenge) = self.challenges.get_mut(&state) else {
             let spent = self.spent.contains_key(&state);
             return Outcome::Refused(if spent { Reason::StateSpent } else { Reason::StateUnknown });
@@ -247,6 +273,17 @@ impl Records {
         }
         if now >= challenge.expires {
             return Outcome::Refused(Reason::StateUnknown);
+        }
+        if let Purpose::Collect { epoch, client: sent_to, .. } = &challenge.purpose {
+            if **sent_to != *client {
+                return Outcome::Refused(Reason::StateOtherClient);
+            }
+            // It brings nothing that could be tried twice, so that a repeat of it waits instead of the packet before.
+            challenge.progress = Progress::Issued;
+            match attempt.as_mut().filter(|attempt| attempt.epoch == *epoch) {
+                Some(attempt) => attempt.waiting = Some(packet),
+                None => return Outcome::Refused(Reason::StateUnknown),
+            }
         }
         // The same packet again means that its exchange died: as long as that one lives, the listener knows the packet.
         if let Progress::Checking { since, packet: holder } = challenge.progress
@@ -264,6 +301,7 @@ impl Records {
             begun: challenge.begun,
             epoch: challenge.epoch,
             purpose: challenge.purpose.clone(),
+            deadline: attempt.map_or(challenge.expires, |attempt| attempt.deadline),
             last_try: wrong.saturating_add(1) >= rules.tries,
             used,
         }))
@@ -332,11 +370,17 @@ impl Records {
                 Settled::Failed(_) => self.count_wrong(&key.user, rules, now),
             }
         }
-        if let Some(attempt) = self.attempts.get_mut(key) {
-            attempt.phase = Phase::Settled { verdict, at: now };
-            attempt.expires = attempt.deadline.max(now.after(rules.repeat_window)).after(AFTERLIFE);
+        let Some(attempt) = self.attempts.get_mut(key) else {
+            return Outcome::Discarded(Reason::Superseded);
+        };
+        let to = if let Some((_, packet)) = taken { Some(packet) } else { attempt.waiting };
+        attempt.phase = Phase::Settled { verdict, at: now, to };
+        attempt.expires = attempt.deadline.max(now.after(rules.repeat_window)).after(AFTERLIFE);
+        if !attempt.prompts {
+            return Outcome::Done;
         }
-        Outcome::Done
+        self.prompt_is_over(key);
+        Outcome::Committed { to }
     }
 
     fn locked(&self, user: &str, rules: &Rules, now: Timestamp) -> bool {
@@ -422,18 +466,31 @@ impl Records {
                 let newest = self.attempts.get(&challenge.key).is_none_or(
                     |attempt| matches!(attempt.phase, Phase::Challenged { state: out, .. } if out == *state),
                 );
-                if newest {
+                // Whether an outcome was collected its attempt tells.
+                if newest && !matches!(challenge.purpose, Purpose::Collect { .. }) {
                     let (key, id, begun) = (challenge.key.clone(), challenge.id, challenge.begun);
-                    unanswered.push(Unanswered { key, id, begun });
+                    unanswered.push(Unanswered { reason: Reason::ChallengeUnanswered, key, id, begun });
                 }
             }
             live
         });
-        self.attempts.retain(|_, attempt| now < attempt.expires);
+        self.attempts.retain(|key, attempt| {
+            let live = now < attempt.expires;
+            if let Phase::Settled { verdict: Settled::Passed, to: None, .. } = attempt.phase
+                && !live
+            {
+                let (key, id, begun) = (key.clone(), attempt.id, attempt.begun);
+                unanswered.push(Unanswered { reason: Reason::ApprovalUncollected, key, id, begun });
+            }
+            live
+        });
         self.spent.retain(|_, until| now < *until);
         self.users.retain(|_, record| {
             record.used.retain(|(_, _, forget)| forget.is_none_or(|forget| now < forget));
-            !record.used.is_empty() || (record.wrong_codes > 0 && now.since(record.window_began) < wrong_codes_window)
+            record.prompted_by.take_if(|key| !self.attempts.contains_key(key));
+            record.prompted_by.is_some()
+                || !record.used.is_empty()
+                || (record.wrong_codes > 0 && now.since(record.window_began) < wrong_codes_window)
         });
         unanswered
     }

@@ -34,6 +34,8 @@ pub enum Kind {
     Code,
     /// A first factor that wants another round.
     FirstFactor,
+    /// A prompt whose outcome is to be collected.
+    Collect,
 }
 
 impl Kind {
@@ -41,6 +43,7 @@ impl Kind {
         match self {
             Self::Code => 1,
             Self::FirstFactor => 2,
+            Self::Collect => 3,
         }
     }
 
@@ -48,6 +51,7 @@ impl Kind {
         match octet {
             1 => Some(Self::Code),
             2 => Some(Self::FirstFactor),
+            3 => Some(Self::Collect),
             _ => None,
         }
     }
@@ -188,8 +192,10 @@ mod tests {
         let hex: String = masked.iter().map(|octet| format!("{:02x}", octet ^ mask)).collect();
         assert!(hex.starts_with("0101010203040000000000000005000607070707070707070707070707070707"), "{hex}");
         assert_eq!(keyring(b"key").open(&wire), Some(state()));
-        let round = State { kind: Kind::FirstFactor, ..state() };
-        assert_eq!(keyring(b"key").open(&keyring(b"key").seal(&round)), Some(round));
+        for kind in [Kind::FirstFactor, Kind::Collect] {
+            let other = State { kind, ..state() };
+            assert_eq!(keyring(b"key").open(&keyring(b"key").seal(&other)), Some(other));
+        }
     }
 
     #[test]

@@ -73,6 +73,39 @@ pub enum Change {
         factor: Arc<str>,
         /// What a challenge that is out already should now be answered with.
         authorization: Authorization,
+        /// The packet that asks.
+        packet: PacketDigest,
+        /// Its NAS-Port: another one is another session of the user.
+        port: Option<u32>,
+        /// The factor disturbs a person.
+        prompts: bool,
+    },
+    /// The claim begins no prompt after all.
+    Abandon {
+        /// The epoch of the claim.
+        epoch: u64,
+    },
+    /// The user was prompted: save what another node would need to go on.
+    Await {
+        /// The epoch of the claim.
+        epoch: u64,
+        /// What the provider wants back with each poll.
+        session: Arc<[u8]>,
+    },
+    /// Ask for the outcome of a prompt. Where there is none yet, the packet either goes on waiting or is answered with a challenge
+    /// under which a later packet collects: one transition decides which of the two, so that it is never both.
+    Collect {
+        /// The epoch of the attempt.
+        epoch: u64,
+        /// The packet that waits.
+        packet: PacketDigest,
+        /// What it is answered with where there is no outcome yet.
+        challenge: Option<NewChallenge>,
+    },
+    /// The packet waits no longer; an approval is kept for a repeat.
+    Detach {
+        /// The packet.
+        packet: PacketDigest,
     },
     /// Put a code challenge out for an attempt that this owner claimed.
     Issue {
@@ -96,6 +129,8 @@ pub enum Change {
         state: StateId,
         /// The packet that brings the answer.
         packet: PacketDigest,
+        /// The RADIUS client that sent it.
+        client: Arc<str>,
     },
     /// The answer could not be checked: another packet may try.
     Release {
@@ -155,6 +190,33 @@ pub enum Outcome {
         /// The attempt's correlation id.
         id: AttemptId,
     },
+    /// A prompt is under way, and the packet waits for its outcome from now on.
+    Joined {
+        /// The attempt's correlation id.
+        id: AttemptId,
+        /// When the attempt began.
+        begun: Timestamp,
+        /// Its epoch.
+        epoch: u64,
+        /// Its deadline.
+        deadline: Timestamp,
+    },
+    /// The prompt has this outcome, and it is this packet's.
+    Collected {
+        /// The attempt's correlation id.
+        id: AttemptId,
+        /// When the attempt began.
+        begun: Timestamp,
+        /// The outcome.
+        verdict: Settled,
+    },
+    /// There is no outcome yet.
+    Pending,
+    /// The outcome of a prompt is in the store, committed for this packet.
+    Committed {
+        /// `None`: no packet waits for it.
+        to: Option<PacketDigest>,
+    },
     /// The change is in the store.
     Done,
     /// The challenge is yours to check.
@@ -176,15 +238,19 @@ pub struct Taken {
     pub epoch: u64,
     /// What the challenge waited for.
     pub purpose: Purpose,
+    /// When the attempt ends.
+    pub deadline: Timestamp,
     /// Whether a wrong code may be followed by another.
     pub last_try: bool,
     /// What is remembered of the user's codes.
     pub used: UsedCodes,
 }
 
-/// An attempt that ended because nobody answered.
+/// An attempt that ended because nobody answered, or nobody came back for the outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unanswered {
+    /// Which of the two.
+    pub reason: Reason,
     /// Its key.
     pub key: AttemptKey,
     /// Its correlation id.
@@ -193,5 +259,7 @@ pub struct Unanswered {
     pub begun: Timestamp,
 }
 
+#[cfg(test)]
+mod prompt_tests;
 #[cfg(test)]
 mod tests;

@@ -45,6 +45,8 @@ pub struct RawAttempts {
     pub prompt: String,
     /// What the user reads after a wrong code; at most 240 octets.
     pub prompt_again: String,
+    /// What the user reads when the VPN server's patience ends before a push or a call is answered; at most 240 octets.
+    pub prompt_approve: String,
     /// What the user reads when refused; at most 240 octets. It is the same for every cause, so that nobody learns
     /// which of the factors was wrong. Empty sends none.
     pub reject_message: String,
@@ -61,6 +63,7 @@ impl Default for RawAttempts {
             after_success: AfterSuccess::Discard,
             prompt: "Enter the code from your authenticator app:".to_owned(),
             prompt_again: "That code was not right. Enter the next code:".to_owned(),
+            prompt_approve: "Approve the sign-in on your phone, then press Enter:".to_owned(),
             reject_message: "Sign-in refused.".to_owned(),
         }
     }
@@ -99,6 +102,8 @@ pub struct Attempts {
     pub prompt: String,
     /// Reply-Message of a challenge after a wrong code, 1 to 240 octets.
     pub prompt_again: String,
+    /// Reply-Message of a challenge to come back for the outcome of a prompt, 1 to 240 octets.
+    pub prompt_approve: String,
     /// Reply-Message of a reject, 0 to 240 octets.
     pub reject_message: String,
 }
@@ -144,6 +149,7 @@ impl RawAttempts {
             after_success: self.after_success,
             prompt: message(report, "attempts.prompt", &self.prompt, 1),
             prompt_again: message(report, "attempts.prompt_again", &self.prompt_again, 1),
+            prompt_approve: message(report, "attempts.prompt_approve", &self.prompt_approve, 1),
             reject_message: message(report, "attempts.reject_message", &self.reject_message, 0),
         }
     }

@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::{collections::HashMap, path::PathBuf, sync::Arc};
+use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
     Surroundings,
@@ -12,6 +12,7 @@ use super::{
     networks::networks as networks_at,
     report::Report,
     secrets::{Reference, fetch, warn_if_weak},
+    units::Span,
 };
 use crate::radius::SharedSecret;
 
@@ -63,6 +64,13 @@ pub struct RawClient {
     /// takes a challenge for a reject. Its users can then not be asked for a code, and a policy that requires one refuses
     /// them; left at `true` for such a VPN server, they are refused without a word of the cause.
     pub challenge: bool,
+    /// How long this client waits for an answer, less two seconds. A user who has not answered a push or a call by then is
+    /// asked to come back for the outcome (Access-Challenge, "approve, then press Enter"), so that a VPN server with a short time
+    /// limit loses nobody. Too long, and it gives up first; too short, and users see a question that they need not have seen. Left
+    /// out, a packet waits until `attempts.deadline`: good where the VPN server waits 60 s or more. Where `challenge = false`,
+    /// nothing is sent then, and a repeat of the sign-in gets the outcome.
+    #[schemars(extend("x-min" = "2s", "x-max" = "10m", "x-default" = "none"))]
+    pub answer_within: Option<Span>,
     /// Name of the `[[first_factor]]` that checks passwords for this client, or `"none"` if the VPN server has checked the
     /// user already. With `"none"` the second factor is all that protects it, and a policy that waives the second
     /// factor for it is refused as an open door. May be left out while only one is defined.
@@ -86,6 +94,7 @@ impl Default for RawClient {
             require_message_authenticator: Require::Yes,
             limit_proxy_state: true,
             challenge: true,
+            answer_within: None,
             first_factor: None,
             attempt_group: None,
         }
@@ -123,6 +132,8 @@ pub struct Client {
     pub limit_proxy_state: bool,
     /// Whether it can show an Access-Challenge.
     pub challenge: bool,
+    /// How long a packet waits for a prompt; `None`: as long as the prompt.
+    pub answer_within: Option<Duration>,
     /// The first factor that checks its users; `None` if it has checked them itself.
     pub first_factor: Option<Arc<str>>,
     /// Clients of one group share attempts.
@@ -161,6 +172,7 @@ pub(super) fn check(
             require_message_authenticator: entry.require_message_authenticator,
             limit_proxy_state: entry.limit_proxy_state,
             challenge: entry.challenge,
+            answer_within: entry.answer_within(report, &section),
             first_factor: entry.first_factor(report, &section, references.first_factors),
             attempt_group: match &entry.attempt_group {
                 Some(group) => label(report, &format!("{section}.attempt_group"), group),
@@ -255,6 +267,19 @@ impl RawClient {
         };
         let remedy = "Update the VPN server so that it sends one, then set this to \"yes\".";
         report.warn(format!("{section}.require_message_authenticator"), problem, remedy);
+    }
+
+    fn answer_within(&self, report: &mut Report, section: &str) -> Option<Duration> {
+        let path = format!("{section}.answer_within");
+        let patience = self.answer_within?;
+        report.within(&path, &patience, Span::secs(2), Span::secs(600));
+        if !self.challenge && patience < Span::secs(30) {
+            let problem = format!(
+                "users have {patience} to find their phone, and this client cannot be told to come back for the outcome"
+            );
+            report.warn(path, problem, "Raise the time limit of the VPN server, and this with it.");
+        }
+        Some(patience.0)
     }
 
     fn first_factor(&self, report: &mut Report, section: &str, factors: &Names) -> Option<Arc<str>> {

@@ -125,6 +125,14 @@ pub struct Config {
     pub version: String,
 }
 
+impl Config {
+    /// Whether the second factor of that name disturbs a person, who then answers elsewhere.
+    pub fn prompts(&self, second_factor: &str) -> bool {
+        let factor = self.second_factors.iter().find(|factor| *factor.name == *second_factor);
+        factor.is_some_and(|factor| factor.kind.prompts())
+    }
+}
+
 /// What a check needs to know beside the file.
 pub struct Surroundings<'a> {
     /// The folder of the configuration file: relative paths start there.

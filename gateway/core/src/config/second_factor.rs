@@ -104,6 +104,15 @@ pub enum SecondFactorKind {
     Oath(OathFactor),
 }
 
+impl SecondFactorKind {
+    /// Whether it disturbs a person, who then answers elsewhere: a push, a call, a message.
+    pub const fn prompts(&self) -> bool {
+        match self {
+            Self::Oath(_) => false,
+        }
+    }
+}
+
 /// What `kind = "oath"` needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OathFactor {

@@ -48,6 +48,17 @@ pub enum Seen {
     Finished(Arc<[u8]>),
 }
 
+/// What becomes of a packet when its exchange ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It was answered with these octets, which the same packet gets again.
+    Replied(Arc<[u8]>),
+    /// It was not answered: the same packet counts as new.
+    Forgotten,
+    /// It was not answered and never will be: the same packet is discarded.
+    Discarded,
+}
+
 #[derive(Debug)]
 struct Entry {
     packet: PacketDigest,
@@ -100,24 +111,25 @@ impl Duplicates {
         self.serial
     }
 
-    /// The packet is answered with `reply`, or will not be: then the same packet counts as new. Whether the reply is still
-    /// wanted: not if the NAS has used the identifier for something else since.
-    pub fn finish(&mut self, key: Key, serial: u64, reply: Option<Arc<[u8]>>, now: Timestamp) -> bool {
+    /// The packet's exchange has ended so. Whether a reply is still wanted: not if the NAS has used the identifier for
+    /// something else since.
+    pub fn finish(&mut self, key: Key, serial: u64, end: End, now: Timestamp) -> bool {
         let Some(entry) = self.entries.get_mut(&key).filter(|entry| entry.serial == serial) else {
             return false;
         };
-        match reply {
-            Some(reply) => {
-                entry.reply = Some(reply);
-                self.finished.push_back((now, key, serial));
-                while self.finished.len() > self.limit {
-                    self.forget_oldest();
-                    self.evicted = self.evicted.saturating_add(1);
-                }
-            }
-            None => {
+        match end {
+            End::Replied(reply) => entry.reply = Some(reply),
+            // It goes on looking as if it were in progress.
+            End::Discarded => {}
+            End::Forgotten => {
                 self.entries.remove(&key);
+                return true;
             }
+        }
+        self.finished.push_back((now, key, serial));
+        while self.finished.len() > self.limit {
+            self.forget_oldest();
+            self.evicted = self.evicted.saturating_add(1);
         }
         true
     }
@@ -155,8 +167,8 @@ mod tests {
         Timestamp::from_secs(1_000 + secs)
     }
 
-    fn reply(octet: u8) -> Option<Arc<[u8]>> {
-        Some([octet].into())
+    fn reply(octet: u8) -> End {
+        End::Replied([octet].into())
     }
 
     const P: PacketDigest = PacketDigest([1; 16]);
@@ -205,7 +217,19 @@ mod tests {
     fn silence_makes_the_packet_new_again() {
         let mut table = table();
         let serial = table.begin(key(1), P);
-        assert!(table.finish(key(1), serial, None, at(1)));
+        assert!(table.finish(key(1), serial, End::Forgotten, at(1)));
+        assert_eq!(table.look(&key(1), P), Seen::New);
+    }
+
+    #[test]
+    fn a_superseded_packet_is_discarded_for_as_long_as_a_reply_would_be_kept() {
+        let mut table = table();
+        let serial = table.begin(key(1), P);
+        assert!(table.finish(key(1), serial, End::Discarded, at(1)));
+        table.expire(at(30));
+        assert_eq!(table.look(&key(1), P), Seen::InProgress);
+        assert_eq!(table.look(&key(1), Q), Seen::New, "another packet under the identifier is another request");
+        table.expire(at(31));
         assert_eq!(table.look(&key(1), P), Seen::New);
     }
 

@@ -10,8 +10,8 @@ use crate::config::{Policy, SecondFactorNeed};
 use crate::entropy::draw;
 use crate::event::Step;
 use crate::factor::{
-    BeginAnswer, BeginQuestion, CodeAnswer, CodeQuestion, CodeUse, Enrolment, FirstFactorAnswer, FirstFactorQuestion,
-    NeedMore, Offer, Proved, Terms,
+    BeginAnswer, BeginQuestion, CodeAnswer, CodeQuestion, CodeUse, CodeWanted, Enrolment, FirstFactorAnswer,
+    FirstFactorQuestion, NeedMore, Offer, Proved, Terms,
 };
 use crate::policy::{self, Decision};
 use crate::radius::Attributes;
@@ -23,10 +23,10 @@ use std::sync::Arc;
 /// What a policy permits once the second factor is passed.
 #[derive(Debug)]
 pub(super) struct Permit {
-    policy: usize,
-    factor: Arc<str>,
-    first: Option<FirstProof>,
-    authorization: Authorization,
+    pub(super) policy: usize,
+    pub(super) factor: Arc<str>,
+    pub(super) first: Option<FirstProof>,
+    pub(super) authorization: Authorization,
 }
 
 /// A code challenge, taken.
@@ -51,10 +51,16 @@ impl Facts {
             if state.slot != self.setting.keyring.slot(&self.identity.canonical) {
                 return self.refuse(Reason::StateOtherUser, turn);
             }
-            let Some(Offer::Pap(secret)) = offer else {
-                return self.refuse(Reason::UnsupportedProtocol, turn);
+            let secret = match offer {
+                Some(Offer::Pap(secret)) => Some(secret),
+                None if state.kind == Kind::Collect => None,
+                None => return self.refuse(Reason::UnsupportedProtocol, turn),
             };
-            turn.apply(self.transition(Change::Take { state: state.id, packet: self.request.digest }));
+            if state.kind == Kind::Collect && !self.may_collect(secret.as_ref()) {
+                return self.refuse(Reason::CollectUnproved, turn);
+            }
+            let (packet, client) = (self.request.digest, self.request.client.name.clone());
+            turn.apply(self.transition(Change::Take { state: state.id, packet, client }));
             self.held = Some(Held { state: state.id, round: false });
             return Stage::Taking { secret, state: state.id };
         }
@@ -182,7 +188,10 @@ impl Facts {
                 let owner = setting.owner.clone();
                 let (id, begun, factor) = (self.id, self.begun, permit.factor.clone());
                 let authorization = permit.authorization.clone();
-                turn.apply(self.transition(Change::Claim { owner, id, begun, factor, authorization }));
+                let (packet, port) = (self.request.digest, self.request.port);
+                let prompts = self.prompts(&factor);
+                let claim = Change::Claim { owner, id, begun, factor, authorization, packet, port, prompts };
+                turn.apply(self.transition(claim));
                 Stage::Claiming { permit, asked: turn.now }
             }
         }
@@ -196,15 +205,30 @@ impl Facts {
         turn: &mut Turn<'_>,
     ) -> Stage {
         match outcome {
-            Outcome::Claimed { .. } if turn.now.since(asked) > CLAIM_HOLDS => self.silence(Reason::ClaimTooOld, turn),
+            Outcome::Claimed { epoch } if turn.now.since(asked) > CLAIM_HOLDS => {
+                turn.leave(self.transition(Change::Abandon { epoch }));
+                self.silence(Reason::ClaimTooOld, turn)
+            }
             Outcome::Claimed { epoch } => {
                 self.tell(Step::Claimed { epoch }, turn);
+                if self.prompts(&permit.factor) {
+                    return self.drive(permit, epoch, asked, turn);
+                }
                 let user = self.identity.clone();
                 let factor = permit.factor.clone();
                 let terms = Terms { code: self.request.client.challenge, ..Terms::default() };
                 let deadline = asked.after(self.setting.config.attempts.deadline);
                 turn.ask(Question::Begin(BeginQuestion { factor, user, id: self.id, terms, deadline }));
                 Stage::Beginning { permit, epoch, asked: turn.now }
+            }
+            Outcome::Joined { id, begun, epoch, deadline } => {
+                (self.id, self.begun) = (id, begun);
+                self.tell(Step::Joined, turn);
+                self.join(permit.waiting(epoch, deadline, turn.now), turn)
+            }
+            Outcome::Collected { id, begun, verdict } => {
+                (self.id, self.begun, self.prompted) = (id, begun, true);
+                self.speak(permit.waiting(0, turn.now, turn.now), verdict, &outcome, turn)
             }
             Outcome::ChallengedAlready { id, wire, message } => {
                 self.id = id;
@@ -221,7 +245,9 @@ impl Facts {
             }
             Outcome::Refused(reason) => self.refuse(reason, turn),
             Outcome::Discarded(reason) => self.silence(reason, turn),
-            Outcome::Done | Outcome::Taken(_) => self.silence(Reason::Unexpected, turn),
+            Outcome::Done | Outcome::Pending | Outcome::Committed { .. } | Outcome::Taken(_) => {
+                self.silence(Reason::Unexpected, turn)
+            }
         }
     }
 
@@ -243,29 +269,50 @@ impl Facts {
                 Settled::Failed(Reason::ChallengeImpossible)
             }
             BeginAnswer::CodeWanted(wanted) => {
-                let message = match wanted.prompt {
-                    Some(prompt) => prompt.into(),
-                    None => self.setting.config.attempts.prompt.as_str().into(),
-                };
                 let Permit { factor, authorization, .. } = permit;
-                let purpose = Purpose::Code { factor: factor.clone(), session: wanted.session, authorization };
-                let challenge = self.new_challenge(Kind::Code, purpose, message, turn);
-                turn.apply(self.transition(Change::Issue { epoch, challenge: challenge.clone() }));
-                return Stage::Issuing { factor, challenge };
+                return self.issue(factor, authorization, wanted, epoch, None, turn);
             }
         };
         turn.apply(self.transition(Change::Settle { epoch, taken: None, verdict, code: None }));
         Stage::Settling { verdict, first: permit.first, reply: permit.authorization.reply, taken: None }
     }
 
+    /// A code challenge goes into the store, then out.
+    pub(super) fn issue(
+        &mut self,
+        factor: Arc<str>,
+        authorization: Authorization,
+        wanted: CodeWanted,
+        epoch: u64,
+        offered: Option<u64>,
+        turn: &mut Turn<'_>,
+    ) -> Stage {
+        let message = match wanted.prompt {
+            Some(prompt) => prompt.into(),
+            None => self.setting.config.attempts.prompt.as_str().into(),
+        };
+        let purpose = Purpose::Code { factor: factor.clone(), session: wanted.session, authorization };
+        let challenge = self.new_challenge(Kind::Code, purpose, message, turn);
+        turn.apply(self.transition(Change::Issue { epoch, challenge: challenge.clone() }));
+        Stage::Issuing { factor, challenge, offered }
+    }
+
     /// The challenge is ours: on with what it waited for.
-    pub(super) fn taken(&mut self, secret: Secret, state: StateId, taken: Taken, turn: &mut Turn<'_>) -> Stage {
+    pub(super) fn taken(&mut self, secret: Option<Secret>, state: StateId, taken: Taken, turn: &mut Turn<'_>) -> Stage {
         (self.id, self.begun) = (taken.id, taken.begun);
-        if let Purpose::Round { factor, session } = taken.purpose {
-            self.held = Some(Held { state, round: true });
-            return self.ask_first_factor(factor, secret, Some(session), turn);
+        match (taken.purpose, secret) {
+            (Purpose::Collect { epoch, factor, authorization, .. }, _) => {
+                // Nothing else spends it, as with a round of a first factor.
+                self.held = Some(Held { state, round: true });
+                self.come_back(factor, authorization, epoch, taken.deadline, turn)
+            }
+            (Purpose::Round { factor, session }, Some(secret)) => {
+                self.held = Some(Held { state, round: true });
+                self.ask_first_factor(factor, secret, Some(session), turn)
+            }
+            (purpose, Some(secret)) => self.ask_code(secret, state, Taken { purpose, ..taken }, turn),
+            (_, None) => self.refuse(Reason::UnsupportedProtocol, turn),
         }
-        self.ask_code(secret, state, taken, turn)
     }
 
     fn ask_code(&mut self, code: Secret, state: StateId, taken: Taken, turn: &mut Turn<'_>) -> Stage {
@@ -273,13 +320,7 @@ impl Facts {
         let Purpose::Code { factor, session, authorization } = purpose else {
             return self.silence(Reason::Unexpected, turn);
         };
-        if *self.identity.upn != *authorization.upn {
-            let upn = authorization.upn.as_ref().to_owned();
-            self.identity = Arc::new(crate::identity::Identity { upn, ..(*self.identity).clone() });
-        }
-        self.first_factor = authorization.first_factor.clone();
-        self.policy = Some(authorization.policy.clone());
-        self.second_factor = Some(factor.clone());
+        self.remember(&factor, &authorization);
         self.tell(Step::Answered, turn);
         turn.ask(Question::Code(CodeQuestion {
             factor: factor.clone(),
@@ -353,7 +394,7 @@ impl Facts {
     }
 
     /// An accept with the attributes that the first leg earned. Octets that are no attributes mean a damaged record.
-    fn accept_remembered(
+    pub(super) fn accept_remembered(
         &mut self,
         first: Option<&FirstProof>,
         second: Option<SecondProof>,
@@ -366,7 +407,13 @@ impl Facts {
         }
     }
 
-    fn new_challenge(&self, kind: Kind, purpose: Purpose, message: Arc<str>, turn: &mut Turn<'_>) -> NewChallenge {
+    pub(super) fn new_challenge(
+        &self,
+        kind: Kind,
+        purpose: Purpose,
+        message: Arc<str>,
+        turn: &mut Turn<'_>,
+    ) -> NewChallenge {
         let keyring = &self.setting.keyring;
         let id = StateId(draw(turn.entropy));
         let wire: [u8; LENGTH] = keyring.seal(&State {

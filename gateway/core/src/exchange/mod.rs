@@ -5,10 +5,18 @@
 //! ```text
 //! Start ─ no State ─► CheckingFirstFactor ─► policy ─┬─ no second factor ────────────────────────► accept
 //!   │                   ▲        └ wants a round     └► AskingEnrolment ─► Claiming ─► Beginning
-//!   │                   │          └► IssuingRound ─► challenge                           ├► Settling ─► accept, reject
-//!   └─ State ─► Taking ─┴──────────────► CheckingCode ─┬► Settling ─► accept, reject      └► Issuing ─► challenge
-//!                                                      └► Retrying ─► challenge
+//!   │                   │          └► IssuingRound ─► challenge                │          ├► Settling ─► accept, reject
+//!   └─ State ─► Taking ─┴──────────────► CheckingCode ─┬► Settling ─► accept,  │          └► Issuing ─► challenge
+//!                 │                                    │              reject   │
+//!                 │                                    └► Retrying ─► challenge│
+//!                 │            ┌───────────────────────────────────────────────┘ the factor prompts a person
+//!                 │            ▼
+//!                 └──────► Awaiting ◄─► Collecting ─► accept, reject, silence; a code is wanted ─► Issuing
+//!                              └─────► Postponing ─► challenge to come back, accept, reject
 //! ```
+//!
+//! A prompt belongs to the attempt and is driven by [`Driver`](crate::attempt::driver::Driver); the exchange only waits for it, and asks
+//! the store for the outcome when it is told that there is one.
 //!
 //! A verdict that depends on stored state waits for the store's word: the challenge is in the store before it is sent, the
 //! outcome is committed before it is spoken (DESIGN: commit, then speak). Whatever is unknown, late or out of order ends
@@ -17,6 +25,7 @@
 pub mod admission;
 pub mod duplicates;
 mod leg;
+mod prompt;
 mod request;
 mod stage;
 mod verdict;
@@ -24,6 +33,7 @@ mod verdict;
 pub use request::{Request, digest};
 pub use verdict::Verdict;
 
+use crate::attempt::driver::Prompt;
 use crate::attempt::record::{AttemptId, AttemptKey, Owner};
 use crate::attempt::state::{Keyring, StateId};
 use crate::attempt::transition::{Change, Outcome, Rules, Transition};
@@ -31,7 +41,7 @@ use crate::config::{AfterSuccess, Config};
 use crate::entropy::{Entropy, draw};
 use crate::event::{Ending, Event, Finished, Step};
 use crate::factor::{
-    BeginAnswer, BeginQuestion, CodeAnswer, CodeQuestion, Enrolment, FirstFactorAnswer, FirstFactorQuestion,
+    BeginAnswer, BeginQuestion, CodeAnswer, CodeQuestion, CodeWanted, Enrolment, FirstFactorAnswer, FirstFactorQuestion,
 };
 use crate::identity::{self, Identity};
 use crate::radius::Attributes;
@@ -92,8 +102,21 @@ pub enum Input {
     Begun(BeginAnswer),
     /// The provider judged a code.
     Code(CodeAnswer),
-    /// The packet's deadline has come.
+    /// News of the prompt that the exchange waits for.
+    News(News),
+    /// The time that was asked for has come.
     Wake,
+}
+
+/// News of a prompt. They are hints: what counts is what the store says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// There is an outcome, or nobody drives the prompt: look into the store.
+    Look,
+    /// A code is wanted: ask for it.
+    CodeWanted(CodeWanted),
+    /// A newer packet waits instead.
+    Superseded,
 }
 
 impl Input {
@@ -105,6 +128,7 @@ impl Input {
             Self::Applied(_) => "Applied",
             Self::Begun(_) => "Begun",
             Self::Code(_) => "Code",
+            Self::News(_) => "News",
             Self::Wake => "Wake",
         }
     }
@@ -137,10 +161,30 @@ pub enum Effect {
     Apply(Box<Transition>),
     /// Apply to the store; nobody waits for the outcome.
     Leave(Box<Transition>),
+    /// Have this prompt driven; the exchange waits for it.
+    Drive(Box<Prompt>),
+    /// Wait for the prompt of this attempt, instead of whoever waited before.
+    Join {
+        /// Which attempt.
+        key: AttemptKey,
+        /// Its epoch.
+        epoch: u64,
+    },
+    /// The prompt was answered for by a challenge: its driver may end.
+    Answered {
+        /// Which attempt.
+        key: AttemptKey,
+        /// Its epoch.
+        epoch: u64,
+    },
+    /// Feed [`Input::Wake`] then, and not at any time asked for before.
+    WakeAt(Timestamp),
     /// Send this; the exchange has ended.
     Reply(Verdict),
     /// Send nothing; the exchange has ended, and the same packet may come again.
     Silence,
+    /// Send nothing; the exchange has ended, and the same packet is discarded as if it had been answered.
+    Discard,
     /// Tell.
     Emit(Event),
 }
@@ -175,6 +219,7 @@ struct Facts {
     second_factor: Option<Arc<str>>,
     policy: Option<Arc<str>>,
     held: Option<Held>,
+    prompted: bool,
     first_factor_took: Duration,
     second_factor_took: Duration,
 }
@@ -222,6 +267,7 @@ impl Exchange {
             second_factor: None,
             policy: None,
             held: None,
+            prompted: false,
             first_factor_took: Duration::ZERO,
             second_factor_took: Duration::ZERO,
         };
@@ -270,6 +316,7 @@ impl Facts {
             first_factor: self.first_factor.clone(),
             policy: self.policy.clone(),
             second_factor: self.second_factor.clone(),
+            prompted: self.prompted,
             ending,
             reason,
             received: self.request.received,
@@ -290,6 +337,8 @@ impl Facts {
         }
         turn.effects.push(match verdict {
             Some(verdict) => Effect::Reply(verdict),
+            // A newer packet gets the outcome: the NAS does not listen for an answer to this one.
+            None if reason == Some(Reason::Superseded) && self.prompted => Effect::Discard,
             None => Effect::Silence,
         });
         turn.emit(Event::Finished(Box::new(finished)));

@@ -26,6 +26,10 @@ pub struct Request {
     pub state: Option<Vec<u8>>,
     /// Calling-Station-Id: which device or address the user comes from.
     pub station: Option<Box<[u8]>>,
+    /// NAS-Port: which session at the NAS.
+    pub port: Option<u32>,
+    /// A right Message-Authenticator showed that it comes from the client.
+    pub signed: bool,
     /// When it arrived.
     pub received: Timestamp,
     /// On which thread of this node.
@@ -38,11 +42,12 @@ impl Request {
         packet: &Packet<'_>,
         digest: PacketDigest,
         client: Arc<Client>,
-        secret: &SharedSecret,
+        (secret, signed): (&SharedSecret, bool),
         source: SocketAddr,
         thread: u16,
         received: Timestamp,
     ) -> Self {
+        let port = packet.first(attribute::NAS_PORT).and_then(|octets| octets.try_into().ok()).map(u32::from_be_bytes);
         let offer = packet
             .first(attribute::USER_PASSWORD)
             .map(|hidden| Offer::Pap(reveal_password(hidden, secret, packet.authenticator())));
@@ -54,6 +59,8 @@ impl Request {
             offer,
             state: packet.first(attribute::STATE).map(<[u8]>::to_vec),
             station: packet.first(attribute::CALLING_STATION_ID).map(Into::into),
+            port,
+            signed,
             received,
             thread,
         }

@@ -1,6 +1,7 @@
 //! The stages of an exchange and which input leads where. What happens on the way is in [`super::leg`].
 
 use super::leg::{Permit, TakenCode};
+use super::prompt::Waiting;
 use super::verdict::FirstProof;
 use super::{Facts, Input, Turn, Unexpected};
 use crate::attempt::record::Settled;
@@ -56,11 +57,29 @@ pub(super) enum Stage {
         factor: Arc<str>,
         /// What will be sent.
         challenge: NewChallenge,
+        /// The epoch of the attempt, where a driver offered the code.
+        offered: Option<u64>,
+    },
+    /// The prompt is out, and the packet waits for its outcome.
+    Awaiting(Waiting),
+    /// The store is asked for the outcome.
+    Collecting {
+        /// What waits.
+        waiting: Waiting,
+        /// Whether a prompt without outcome is lost: nobody drives it.
+        lost: bool,
+    },
+    /// The packet's wait is over: the store decides between the outcome and a challenge to come back for it.
+    Postponing {
+        /// What waits.
+        waiting: Waiting,
+        /// What will be sent.
+        challenge: NewChallenge,
     },
     /// A State came back and is being taken.
     Taking {
         /// What the packet brings.
-        secret: Secret,
+        secret: Option<Secret>,
         /// The challenge's name.
         state: crate::attempt::state::StateId,
     },
@@ -103,6 +122,9 @@ impl Stage {
             Self::Claiming { .. } => "Claiming",
             Self::Beginning { .. } => "Beginning",
             Self::Issuing { .. } => "Issuing",
+            Self::Awaiting(_) => "Awaiting",
+            Self::Collecting { .. } => "Collecting",
+            Self::Postponing { .. } => "Postponing",
             Self::Taking { .. } => "Taking",
             Self::CheckingCode { .. } => "CheckingCode",
             Self::Retrying { .. } => "Retrying",
@@ -132,9 +154,21 @@ impl Stage {
             (Self::Beginning { permit, epoch, asked }, Input::Begun(answer)) => {
                 facts.begin_answered(permit, epoch, asked, answer, turn)
             }
-            (Self::Issuing { factor, challenge }, Input::Applied(Ok(Outcome::Done))) => {
+            (Self::Issuing { factor, challenge, offered }, Input::Applied(Ok(Outcome::Done))) => {
+                facts.code_issued(offered, turn);
                 facts.challenge(&challenge.wire, &challenge.message, factor, false, turn)
             }
+
+            (Self::Awaiting(waiting), Input::News(news)) => facts.news(waiting, news, turn),
+            (Self::Awaiting(waiting), Input::Wake) => facts.wait_is_over(waiting, turn),
+            (Self::Collecting { waiting, lost }, Input::Applied(Ok(outcome))) => {
+                facts.outcome(waiting, lost, &outcome, turn)
+            }
+            (Self::Postponing { waiting, challenge }, Input::Applied(Ok(outcome))) => {
+                facts.postponed(waiting, &challenge, &outcome, turn)
+            }
+            // What comes meanwhile is found out from the store, or when the user comes back.
+            (stage, Input::News(_)) => stage,
 
             (Self::Taking { secret, state }, Input::Applied(Ok(Outcome::Taken(taken)))) => {
                 facts.taken(secret, state, *taken, turn)
@@ -174,6 +208,8 @@ impl Stage {
             Self::IssuingRound { .. }
                 | Self::Claiming { .. }
                 | Self::Issuing { .. }
+                | Self::Collecting { .. }
+                | Self::Postponing { .. }
                 | Self::Taking { .. }
                 | Self::Retrying { .. }
                 | Self::Settling { .. }

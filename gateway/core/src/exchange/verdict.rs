@@ -1,7 +1,7 @@
 //! The one place that builds an accept (invariant A1). It takes the proofs as arguments, and the proofs are made only from
 //! a back end's answer, from the store's word that the outcome is committed, or from a policy that waives the factor.
 
-use crate::attempt::record::Authorization;
+use crate::attempt::record::{Authorization, Settled};
 use crate::attempt::transition::Outcome;
 use crate::config::{Client, Policy, SecondFactorNeed};
 use crate::factor::{Enrolment, Proved};
@@ -51,6 +51,11 @@ impl SecondProof {
     /// The attempt passed a moment ago, and the rules give a repeat the same verdict.
     pub(super) fn repeated(outcome: &Outcome) -> Option<Self> {
         matches!(outcome, Outcome::PassedAlready { .. }).then_some(Self(Kind::Committed))
+    }
+
+    /// The prompt was approved, and the store has committed that for this packet.
+    pub(super) fn collected(outcome: &Outcome) -> Option<Self> {
+        matches!(outcome, Outcome::Collected { verdict: Settled::Passed, .. }).then_some(Self(Kind::Committed))
     }
 
     /// The policy wants no second factor, or wants one only of those who have it.

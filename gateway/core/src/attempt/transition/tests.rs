@@ -31,7 +31,8 @@ fn authorization(policy: &str) -> Authorization {
 fn claim_for(id: u8, begun: Timestamp, factor: &str, policy: &str) -> Change {
     let owner = Owner { node: "a".into(), incarnation: 1 };
     let authorization = authorization(policy);
-    Change::Claim { owner, id: AttemptId([id; 16]), begun, factor: factor.into(), authorization }
+    let (id, factor) = (AttemptId([id; 16]), factor.into());
+    Change::Claim { owner, id, begun, factor, authorization, packet: P0, port: None, prompts: false }
 }
 
 fn challenge(state: u8) -> NewChallenge {
@@ -49,6 +50,8 @@ struct World {
     rules: Rules,
 }
 
+/// The packet of a first leg.
+const P0: PacketDigest = PacketDigest([0; 16]);
 const P1: PacketDigest = PacketDigest([1; 16]);
 const P2: PacketDigest = PacketDigest([2; 16]);
 
@@ -74,7 +77,7 @@ impl World {
     }
 
     fn take(&mut self, state: u8, packet: PacketDigest, secs: u64) -> Outcome {
-        self.apply(Change::Take { state: StateId([state; 16]), packet }, secs)
+        self.apply(Change::Take { state: StateId([state; 16]), packet, client: "vpn".into() }, secs)
     }
 
     fn pass(&mut self, epoch: u64, state: u8, packet: PacketDigest, factor: u64, secs: u64) -> Outcome {
@@ -119,7 +122,7 @@ fn a_used_code_and_every_older_one_is_refused() {
 #[test]
 fn only_user_client_and_station_of_the_first_leg_may_answer() {
     let mut world = World::challenged(5);
-    let take = Change::Take { state: StateId([5; 16]), packet: P1 };
+    let take = Change::Take { state: StateId([5; 16]), packet: P1, client: "vpn".into() };
     let with = |change: fn(&mut AttemptKey)| {
         let mut other = key();
         change(&mut other);
@@ -279,7 +282,10 @@ fn sweeping_forgets_what_is_over_and_names_who_never_answered() {
     let mut world = World::challenged(5);
     assert_eq!(world.records.sweep(at(189), window), []);
     let unanswered = world.records.sweep(at(190), window);
-    assert_eq!(unanswered, [Unanswered { key: key(), id: AttemptId([1; 16]), begun: at(0) }]);
+    assert_eq!(
+        unanswered,
+        [Unanswered { reason: Reason::ChallengeUnanswered, key: key(), id: AttemptId([1; 16]), begun: at(0) }]
+    );
     assert!(world.records.is_empty());
 
     let mut world = World::challenged(5);
@@ -319,11 +325,13 @@ fn a_repeat_that_proved_nothing_is_never_answered() {
     world.rules.answer_repeats = true;
     world.take(5, P1, 1);
     world.pass(1, 5, P1, 40, 1);
-    let Change::Claim { owner, id, begun, factor, authorization } = claim_for(2, at(2), "oath", "staff") else {
+    let Change::Claim { owner, id, begun, factor, authorization, packet, port, prompts } =
+        claim_for(2, at(2), "oath", "staff")
+    else {
         panic!("a claim")
     };
     let authorization = Authorization { first_factor: None, ..authorization };
-    let claim = Change::Claim { owner, id, begun, factor, authorization };
+    let claim = Change::Claim { owner, id, begun, factor, authorization, packet, port, prompts };
     assert_eq!(world.apply(claim, 2), Outcome::Discarded(Reason::RepeatAfterSuccess));
 }
 

@@ -52,6 +52,7 @@ fn taken(purpose: Purpose, last_try: bool) -> Outcome {
         begun: Timestamp::default(),
         epoch: 1,
         purpose,
+        deadline: Timestamp::from_secs(2_000_000_000),
         last_try,
         used: UsedCodes::default(),
     }))

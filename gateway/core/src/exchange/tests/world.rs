@@ -97,8 +97,10 @@ pub(super) enum End {
     Reject(String),
     /// With this State and text.
     Challenge(Vec<u8>, String),
-    /// Nothing was sent.
+    /// Nothing was sent, and the packet counts as new.
     Silence,
+    /// Nothing was sent, nor will be.
+    Discarded,
 }
 
 pub(super) fn accepted() -> End {
@@ -149,6 +151,8 @@ pub(super) struct Packet {
     pub(super) password: Option<String>,
     pub(super) state: Option<Vec<u8>>,
     pub(super) station: Option<&'static [u8]>,
+    pub(super) port: Option<u32>,
+    pub(super) signed: bool,
     pub(super) digest: u8,
 }
 
@@ -179,6 +183,7 @@ pub(super) struct Run {
     pub(super) exchange: Option<Exchange>,
     pub(super) open: Option<Open>,
     pub(super) end: Option<End>,
+    pub(super) wake: Option<Timestamp>,
 }
 
 impl Run {
@@ -212,6 +217,12 @@ pub(super) struct World {
     pub(super) code: VecDeque<CodeAnswer>,
     pub(super) asked: Vec<Asked>,
     pub(super) events: Vec<Event>,
+    /// Prompts that were to be driven.
+    pub(super) driven: Vec<Prompt>,
+    /// Epochs of prompts that packets joined.
+    pub(super) joined: Vec<u64>,
+    /// Epochs of prompts whose code was asked for.
+    pub(super) answered: Vec<u64>,
     token: Token,
     packets: u8,
     secrets: Vec<String>,
@@ -239,6 +250,9 @@ impl World {
             code: VecDeque::new(),
             asked: Vec::new(),
             events: Vec::new(),
+            driven: Vec::new(),
+            joined: Vec::new(),
+            answered: Vec::new(),
             token: Token {
                 id: TokenId([9; 16]),
                 kind: oath::Kind::Totp { period: 30 },
@@ -275,6 +289,8 @@ impl World {
             password: Some(password.into()),
             state: None,
             station: Some(b"laptop"),
+            port: None,
+            signed: true,
             digest: self.packets,
         }
     }
@@ -319,11 +335,13 @@ impl World {
             offer: packet.password.as_ref().map(|text| Offer::Pap(Secret::new(text.as_bytes().to_vec()))),
             state: packet.state.clone(),
             station: packet.station.map(Into::into),
+            port: packet.port,
+            signed: packet.signed,
             received: self.now,
             thread: 3,
         };
         let exchange = Exchange::new(request, setting, &mut self.entropy);
-        Run { exchange: Some(exchange), open: None, end: None }
+        Run { exchange: Some(exchange), open: None, end: None, wake: None }
     }
 
     pub(super) fn start(&mut self, packet: &Packet) -> Run {
@@ -365,6 +383,11 @@ impl World {
                 Effect::Leave(transition) => drop(transition.apply(&mut self.records, self.now)),
                 Effect::Reply(verdict) => assert!(run.end.replace(End::of(&verdict)).is_none(), "two ends"),
                 Effect::Silence => assert!(run.end.replace(End::Silence).is_none(), "two ends"),
+                Effect::Discard => assert!(run.end.replace(End::Discarded).is_none(), "two ends"),
+                Effect::Drive(prompt) => self.driven.push(*prompt),
+                Effect::Join { epoch, .. } => self.joined.push(epoch),
+                Effect::Answered { epoch, .. } => self.answered.push(epoch),
+                Effect::WakeAt(at) => run.wake = Some(at),
                 Effect::Emit(event) => {
                     assert_eq!(run.end.is_some(), matches!(event, Event::Finished(_)), "the end comes last: {event:?}");
                     self.events.push(event);

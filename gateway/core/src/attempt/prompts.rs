@@ -1,0 +1,171 @@
+//! The rules of attempts that prompt a person: one prompt at a time, packets that join and are superseded, and an outcome that
+//! is one packet's.
+
+use super::record::{Attempt, AttemptKey, Authorization, PacketDigest, Phase, Settled};
+use super::records::{Records, within};
+use super::transition::{NewChallenge, Outcome, Rules};
+use crate::reason::Reason;
+use crate::time::Timestamp;
+use std::sync::Arc;
+
+impl Attempt {
+    /// What a repeat gets from an attempt that is settled; `None`: it begins anew.
+    pub(super) fn settled_lately(
+        &mut self,
+        key: &AttemptKey,
+        authorization: &Authorization,
+        packet: PacketDigest,
+        rules: &Rules,
+        now: Timestamp,
+    ) -> Option<Outcome> {
+        let Phase::Settled { verdict, at, to } = &mut self.phase else { return None };
+        // Without a station nobody can tell a repeat from another device of the same user, and where no first factor was asked
+        // the repeat has proved nothing at all.
+        let told = key.station.is_some() && authorization.first_factor.is_some();
+        let lately = within(*at, now, rules.repeat_window);
+        let collected = Outcome::Collected { id: self.id, begun: self.begun, verdict: *verdict };
+        match (*verdict, *to) {
+            // Its exchange died before it could speak.
+            (_, Some(same)) if same == packet && self.prompts => Some(collected),
+            // Nobody waited when the user approved: a repeat collects it, once.
+            (Settled::Passed, None) if told && now < self.deadline => {
+                (*to, self.waiting) = (Some(packet), Some(packet));
+                Some(collected)
+            }
+            (Settled::Passed, None) => None,
+            (Settled::Passed, Some(_)) if lately && rules.answer_repeats && told => {
+                Some(Outcome::PassedAlready { id: self.id })
+            }
+            (Settled::Passed, Some(_)) if lately => Some(Outcome::Discarded(Reason::RepeatAfterSuccess)),
+            // A NAS that lost the refusal must not have the user prompted again. A wrong code may be followed by another.
+            (Settled::Failed(_), _) if lately && told && self.prompts => Some(collected),
+            _ => None,
+        }
+    }
+}
+
+impl Records {
+    /// Whether another attempt of the user has a prompt out.
+    pub(super) fn is_prompted(&self, user: &Arc<str>, now: Timestamp) -> bool {
+        let by = self.users.get(user).and_then(|record| record.prompted_by.as_ref());
+        by.and_then(|key| self.attempts.get(key)).is_some_and(|attempt| {
+            let out = matches!(attempt.phase, Phase::Begun | Phase::Waiting { .. });
+            out && attempt.prompts && now < attempt.deadline
+        })
+    }
+
+    /// A repeat of the first leg while the prompt is out: it proved the first factor by itself and waits instead of the packet
+    /// before. Without a station, or with another NAS-Port, nobody can tell a repeat from another session of the user.
+    pub(super) fn join(
+        &mut self,
+        key: &AttemptKey,
+        packet: PacketDigest,
+        port: Option<u32>,
+        now: Timestamp,
+    ) -> Outcome {
+        let Some(attempt) = self.attempts.get_mut(key) else {
+            return Outcome::Discarded(Reason::Unexpected);
+        };
+        let same_port = attempt.port.is_none() || port.is_none() || attempt.port == port;
+        if attempt.waiting != Some(packet) && (key.station.is_none() || !same_port) {
+            return Outcome::Discarded(Reason::RepeatWhilePending);
+        }
+        attempt.waiting = Some(packet);
+        let joined =
+            Outcome::Joined { id: attempt.id, begun: attempt.begun, epoch: attempt.epoch, deadline: attempt.deadline };
+        // Whoever proves the password anew does not know the challenge, or has given it up.
+        self.burn_collector(key, now);
+        joined
+    }
+
+    pub(super) fn burn_collector(&mut self, key: &AttemptKey, now: Timestamp) {
+        if let Some(state) = self.attempts.get_mut(key).and_then(|attempt| attempt.collector.take()) {
+            self.spend(state, now);
+        }
+    }
+
+    pub(super) fn abandon(&mut self, key: &AttemptKey, epoch: u64) -> Outcome {
+        if !self.attempts.get(key).is_some_and(|attempt| attempt.epoch == epoch && attempt.phase == Phase::Begun) {
+            return Outcome::Discarded(Reason::Superseded);
+        }
+        self.attempts.remove(key);
+        self.prompt_is_over(key);
+        Outcome::Done
+    }
+
+    pub(super) fn await_answer(
+        &mut self,
+        key: &AttemptKey,
+        epoch: u64,
+        session: &Arc<[u8]>,
+        now: Timestamp,
+    ) -> Outcome {
+        match self.attempts.get_mut(key) {
+            Some(attempt) if attempt.epoch == epoch && attempt.phase == Phase::Begun && now < attempt.deadline => {
+                attempt.phase = Phase::Waiting { session: session.clone() };
+                Outcome::Done
+            }
+            _ => Outcome::Discarded(Reason::Superseded),
+        }
+    }
+
+    pub(super) fn collect(
+        &mut self,
+        key: &AttemptKey,
+        epoch: u64,
+        packet: PacketDigest,
+        challenge: Option<&NewChallenge>,
+        rules: &Rules,
+        now: Timestamp,
+    ) -> Outcome {
+        let Some(attempt) = self.attempts.get_mut(key).filter(|attempt| attempt.epoch == epoch) else {
+            return Outcome::Discarded(Reason::Superseded);
+        };
+        let (id, begun, deadline) = (attempt.id, attempt.begun, attempt.deadline);
+        if let Phase::Settled { verdict, to, .. } = &mut attempt.phase {
+            let newest = attempt.waiting == Some(packet);
+            return match to {
+                Some(other) if *other != packet => Outcome::Discarded(Reason::Superseded),
+                None if !newest => Outcome::Discarded(Reason::Superseded),
+                None if now >= deadline => Outcome::Refused(Reason::ApprovalUncollected),
+                _ => {
+                    *to = Some(packet);
+                    Outcome::Collected { id, begun, verdict: *verdict }
+                }
+            };
+        }
+        if attempt.waiting != Some(packet) {
+            return Outcome::Discarded(Reason::Superseded);
+        }
+        let Some(challenge) = challenge else {
+            return Outcome::Pending;
+        };
+        if now >= deadline {
+            return Outcome::Refused(Reason::PromptUnanswered);
+        }
+        attempt.waiting = None;
+        let old = attempt.collector.replace(challenge.state);
+        if let Some(old) = old {
+            self.spend(old, now);
+        }
+        self.put(key, id, begun, epoch, challenge, now.after(rules.challenge_lifetime).min(deadline));
+        Outcome::Done
+    }
+
+    pub(super) fn detach(&mut self, key: &AttemptKey, packet: PacketDigest) -> Outcome {
+        match self.attempts.get_mut(key) {
+            Some(attempt) if attempt.waiting == Some(packet) => {
+                attempt.waiting = None;
+                Outcome::Done
+            }
+            _ => Outcome::Discarded(Reason::Superseded),
+        }
+    }
+
+    /// The user may be prompted by another attempt.
+    pub(super) fn prompt_is_over(&mut self, key: &AttemptKey) {
+        if let Some(record) = self.users.get_mut(&key.user) {
+            record.prompted_by.take_if(|by| by == key);
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! Attempts that prompt a person.
+
+use super::super::records::Records;
+use super::*;
+use proptest::prelude::*;
+
+const P1: PacketDigest = PacketDigest([1; 16]);
+const P2: PacketDigest = PacketDigest([2; 16]);
+const P3: PacketDigest = PacketDigest([3; 16]);
+
+fn at(secs: u64) -> Timestamp {
+    Timestamp::from_secs(1_000_000 + secs)
+}
+
+fn key() -> AttemptKey {
+    AttemptKey { group: "vpn".into(), user: "alice".into(), station: Some([1].into()) }
+}
+
+fn elsewhere() -> AttemptKey {
+    AttemptKey { station: Some([2].into()), ..key() }
+}
+
+fn authorization() -> Authorization {
+    Authorization { first_factor: Some("local".into()), policy: "all".into(), reply: [].into(), upn: "alice".into() }
+}
+
+struct World {
+    records: Records,
+    rules: Rules,
+}
+
+impl World {
+    fn new() -> Self {
+        let rules = Rules {
+            deadline: Duration::from_secs(90),
+            tries: 3,
+            challenge_lifetime: Duration::from_secs(180),
+            challenge_repeat: Duration::from_secs(30),
+            repeat_window: Duration::from_secs(10),
+            answer_repeats: false,
+            wrong_codes: 4,
+            wrong_codes_window: Duration::from_secs(900),
+        };
+        Self { records: Records::default(), rules }
+    }
+
+    fn apply_for(&mut self, key: AttemptKey, change: Change, secs: u64) -> Outcome {
+        Transition { key, change, rules: Arc::new(self.rules.clone()) }.apply(&mut self.records, at(secs))
+    }
+
+    fn apply(&mut self, change: Change, secs: u64) -> Outcome {
+        self.apply_for(key(), change, secs)
+    }
+
+    fn claim_with(&mut self, key: AttemptKey, packet: PacketDigest, port: Option<u32>, secs: u64) -> Outcome {
+        let change = Change::Claim {
+            owner: Owner { node: "a".into(), incarnation: 1 },
+            id: AttemptId([9; 16]),
+            begun: at(secs),
+            factor: "entra".into(),
+            authorization: authorization(),
+            packet,
+            port,
+            prompts: true,
+        };
+        self.apply_for(key, change, secs)
+    }
+
+    fn claim(&mut self, packet: PacketDigest, secs: u64) -> Outcome {
+        self.claim_with(key(), packet, None, secs)
+    }
+
+    fn settle(&mut self, epoch: u64, verdict: Settled, secs: u64) -> Outcome {
+        self.apply(Change::Settle { epoch, taken: None, verdict, code: None }, secs)
+    }
+
+    fn collect(&mut self, packet: PacketDigest, secs: u64) -> Outcome {
+        self.apply(Change::Collect { epoch: 1, packet, challenge: None }, secs)
+    }
+
+    fn postpone(&mut self, packet: PacketDigest, state: u8, secs: u64) -> Outcome {
+        let purpose = Purpose::Collect {
+            epoch: 1,
+            client: "vpn-1".into(),
+            factor: "entra".into(),
+            authorization: authorization(),
+        };
+        let state = StateId([state; 16]);
+        let challenge = NewChallenge { state, wire: vec![7], purpose, message: "Approve:".into() };
+        self.apply(Change::Collect { epoch: 1, packet, challenge: Some(challenge) }, secs)
+    }
+
+    fn take(&mut self, state: u8, packet: PacketDigest, secs: u64) -> Outcome {
+        self.apply(Change::Take { state: StateId([state; 16]), packet, client: "vpn-1".into() }, secs)
+    }
+
+    /// P1 has claimed and waits.
+    fn prompted() -> Self {
+        let mut world = Self::new();
+        assert_eq!(world.claim(P1, 0), Outcome::Claimed { epoch: 1 });
+        world
+    }
+}
+
+fn collected(verdict: Settled) -> Outcome {
+    Outcome::Collected { id: AttemptId([9; 16]), begun: at(0), verdict }
+}
+
+fn joined() -> Outcome {
+    Outcome::Joined { id: AttemptId([9; 16]), begun: at(0), epoch: 1, deadline: at(90) }
+}
+
+#[test]
+fn an_approval_is_the_newest_packets_and_nobody_elses() {
+    let mut world = World::prompted();
+    assert_eq!(world.claim(P2, 10), joined(), "however long ago the claim was");
+    assert_eq!(world.collect(P1, 11), Outcome::Discarded(Reason::Superseded));
+    assert_eq!(world.collect(P2, 11), Outcome::Pending);
+    assert_eq!(world.settle(1, Settled::Passed, 12), Outcome::Committed { to: Some(P2) });
+    assert_eq!(world.collect(P1, 12), Outcome::Discarded(Reason::Superseded));
+    assert_eq!(world.collect(P2, 12), collected(Settled::Passed));
+    assert_eq!(world.collect(P2, 13), collected(Settled::Passed), "the same packet, the same verdict");
+    assert_eq!(world.settle(1, Settled::Failed(Reason::PromptUnanswered), 14), Outcome::Discarded(Reason::Superseded));
+    assert_eq!(world.claim(P3, 15), Outcome::Discarded(Reason::RepeatAfterSuccess));
+    assert_eq!(world.claim(P2, 15), collected(Settled::Passed), "its exchange died before it could speak");
+}
+
+#[test]
+fn after_success_answer_gives_repeats_the_same_verdict() {
+    let mut world = World::prompted();
+    world.rules.answer_repeats = true;
+    world.settle(1, Settled::Passed, 12);
+    assert_eq!(world.claim(P3, 15), Outcome::PassedAlready { id: AttemptId([9; 16]) });
+    assert_eq!(world.claim(P3, 22), Outcome::Claimed { epoch: 2 });
+}
+
+#[test]
+fn without_station_or_from_another_port_nobody_joins() {
+    let nowhere = AttemptKey { station: None, ..key() };
+    let mut world = World::new();
+    world.claim_with(nowhere.clone(), P1, None, 0);
+    assert_eq!(world.claim_with(nowhere.clone(), P2, None, 5), Outcome::Discarded(Reason::RepeatWhilePending));
+    assert!(matches!(world.claim_with(nowhere, P1, None, 5), Outcome::Joined { .. }), "the same packet is no other");
+    let mut world = World::new();
+    world.claim_with(key(), P1, Some(1), 0);
+    assert_eq!(world.claim_with(key(), P2, Some(2), 5), Outcome::Discarded(Reason::RepeatWhilePending));
+    assert_eq!(world.claim_with(key(), P2, None, 5), joined());
+    assert_eq!(world.claim_with(key(), P2, Some(1), 5), joined());
+}
+
+#[test]
+fn one_prompt_per_user() {
+    let mut world = World::prompted();
+    assert_eq!(world.claim_with(elsewhere(), P2, None, 5), Outcome::Refused(Reason::PromptPending));
+    world.settle(1, Settled::Failed(Reason::PromptUnanswered), 20);
+    assert_eq!(world.claim_with(elsewhere(), P2, None, 21), Outcome::Claimed { epoch: 1 });
+    assert_eq!(world.claim(P3, 40), Outcome::Refused(Reason::PromptPending));
+    assert_eq!(world.claim(P3, 111), Outcome::Claimed { epoch: 2 }, "a prompt ends with its deadline");
+    let other = AttemptKey { user: "bob".into(), ..key() };
+    assert_eq!(world.claim_with(other, P2, None, 112), Outcome::Claimed { epoch: 1 });
+}
+
+#[test]
+fn a_claim_that_prompted_nobody_is_given_back() {
+    let mut world = World::prompted();
+    assert_eq!(world.apply(Change::Abandon { epoch: 1 }, 2), Outcome::Done);
+    assert_eq!(world.claim_with(elsewhere(), P2, None, 3), Outcome::Claimed { epoch: 1 });
+}
+
+#[test]
+fn an_approval_that_nobody_waits_for_is_collected_once_before_the_deadline() {
+    let mut world = World::prompted();
+    assert_eq!(world.apply(Change::Detach { packet: P1 }, 20), Outcome::Done);
+    assert_eq!(world.settle(1, Settled::Passed, 30), Outcome::Committed { to: None });
+    assert_eq!(world.collect(P1, 31), Outcome::Discarded(Reason::Superseded), "P1 gave up");
+    assert_eq!(world.claim(P2, 60), collected(Settled::Passed));
+    assert_eq!(world.claim(P3, 61), Outcome::Claimed { epoch: 2 }, "once, and then a sign-in is a new one");
+
+    let mut late = World::prompted();
+    late.apply(Change::Detach { packet: P1 }, 20);
+    late.settle(1, Settled::Passed, 30);
+    assert_eq!(late.claim(P2, 90), Outcome::Claimed { epoch: 2 }, "it dies with the deadline");
+    let mut swept = World::prompted();
+    swept.apply(Change::Detach { packet: P1 }, 20);
+    swept.settle(1, Settled::Passed, 30);
+    let told = swept.records.sweep(at(200), Duration::from_secs(900));
+    assert_eq!(told.iter().map(|ended| ended.reason).collect::<Vec<_>>(), [Reason::ApprovalUncollected]);
+}
+
+#[test]
+fn an_approval_is_not_collected_by_who_proved_nothing() {
+    let mut world = World::prompted();
+    world.apply(Change::Detach { packet: P1 }, 20);
+    world.settle(1, Settled::Passed, 30);
+    let change = Change::Claim {
+        owner: Owner { node: "a".into(), incarnation: 1 },
+        id: AttemptId([8; 16]),
+        begun: at(40),
+        factor: "entra".into(),
+        authorization: Authorization { first_factor: None, ..authorization() },
+        packet: P2,
+        port: None,
+        prompts: true,
+    };
+    assert_eq!(world.apply(change, 40), Outcome::Claimed { epoch: 2 });
+}
+
+#[test]
+fn a_repeat_of_a_refused_sign_in_prompts_nobody() {
+    let mut world = World::prompted();
+    let refused = Settled::Failed(Reason::PromptUnanswered);
+    assert_eq!(world.settle(1, refused, 12), Outcome::Committed { to: Some(P1) });
+    assert_eq!(world.claim(P2, 15), collected(refused), "the NAS lost the refusal");
+    assert_eq!(world.claim(P3, 23), Outcome::Claimed { epoch: 2 });
+}
+
+#[test]
+fn one_transition_decides_between_challenge_and_outcome() {
+    let mut world = World::prompted();
+    world.settle(1, Settled::Passed, 24);
+    assert_eq!(world.postpone(P1, 5, 25), collected(Settled::Passed));
+    assert!(world.records.challenges.is_empty());
+
+    let mut world = World::prompted();
+    assert_eq!(world.postpone(P1, 5, 25), Outcome::Done);
+    assert_eq!(world.settle(1, Settled::Passed, 26), Outcome::Committed { to: None }, "P1 has its answer");
+    let Outcome::Taken(taken) = world.take(5, P2, 40) else { panic!("not taken") };
+    assert!(matches!(taken.purpose, Purpose::Collect { epoch: 1, .. }));
+    assert_eq!(world.collect(P2, 40), collected(Settled::Passed));
+    assert_eq!(world.apply(Change::FinishRound { state: StateId([5; 16]), packet: P2 }, 40), Outcome::Done);
+    assert_eq!(world.take(5, P3, 41), Outcome::Refused(Reason::StateSpent));
+}
+
+#[test]
+fn each_round_burns_the_state_before() {
+    let mut world = World::prompted();
+    world.postpone(P1, 5, 25);
+    assert!(matches!(world.take(5, P2, 30), Outcome::Taken(_)));
+    assert_eq!(world.postpone(P2, 6, 55), Outcome::Done);
+    assert_eq!(world.take(5, P3, 56), Outcome::Refused(Reason::StateSpent));
+    assert!(matches!(world.take(6, P3, 60), Outcome::Taken(_)));
+    assert_eq!(world.settle(1, Settled::Passed, 70), Outcome::Committed { to: Some(P3) });
+    // A repeat of the first leg burns it too: it does not know the challenge.
+    let mut world = World::prompted();
+    world.postpone(P1, 5, 25);
+    assert_eq!(world.claim(P2, 30), joined());
+    assert_eq!(world.take(5, P3, 31), Outcome::Refused(Reason::StateSpent));
+}
+
+#[test]
+fn only_the_client_that_was_asked_may_come_back() {
+    let mut world = World::prompted();
+    world.postpone(P1, 5, 25);
+    let state = StateId([5; 16]);
+    let take = |client: &str| Change::Take { state, packet: P2, client: client.into() };
+    assert_eq!(world.apply(take("vpn-2"), 30), Outcome::Refused(Reason::StateOtherClient));
+    assert_eq!(world.apply_for(elsewhere(), take("vpn-1"), 30), Outcome::Refused(Reason::StateOtherStation));
+    assert!(matches!(world.apply(take("vpn-1"), 30), Outcome::Taken(_)));
+    // A repeat of that packet waits instead.
+    assert!(matches!(world.take(5, P3, 40), Outcome::Taken(_)));
+    assert_eq!(world.collect(P2, 41), Outcome::Discarded(Reason::Superseded));
+    assert_eq!(world.collect(P3, 41), Outcome::Pending);
+    assert_eq!(world.take(5, P3, 90), Outcome::Refused(Reason::StateUnknown), "it dies with the attempt");
+}
+
+#[test]
+fn a_late_approval_never_serves_a_later_attempt() {
+    let mut world = World::prompted();
+    assert_eq!(world.claim(P2, 95), Outcome::Claimed { epoch: 2 });
+    assert_eq!(world.settle(1, Settled::Passed, 96), Outcome::Discarded(Reason::Superseded));
+    assert_eq!(world.collect(P2, 96), Outcome::Discarded(Reason::Superseded));
+    let change = Change::Collect { epoch: 2, packet: P2, challenge: None };
+    assert_eq!(world.apply(change, 96), Outcome::Pending);
+}
+
+#[test]
+fn a_code_after_all_frees_the_user_for_another_prompt() {
+    let mut world = World::prompted();
+    let purpose = Purpose::Code { factor: "entra".into(), session: vec![], authorization: authorization() };
+    let challenge = NewChallenge { state: StateId([4; 16]), wire: vec![4], purpose, message: "Code:".into() };
+    assert_eq!(world.apply(Change::Issue { epoch: 1, challenge }, 2), Outcome::Done);
+    assert_eq!(world.claim_with(elsewhere(), P2, None, 5), Outcome::Claimed { epoch: 1 });
+    assert!(matches!(world.take(4, P3, 9), Outcome::Taken(_)));
+    let settle = Change::Settle {
+        epoch: 1,
+        taken: Some((StateId([4; 16]), P3)),
+        verdict: Settled::Failed(Reason::WrongCode),
+        code: None,
+    };
+    assert_eq!(world.apply(settle, 10), Outcome::Done);
+    assert_eq!(
+        world.claim(P1, 12),
+        Outcome::Refused(Reason::PromptPending),
+        "a wrong code may be followed by another try"
+    );
+}
+
+proptest! {
+    /// Whatever comes in whatever order: one approval lets in one packet, and every other one gets nothing of it.
+    #[test]
+    fn an_approval_lets_in_one_packet(steps in proptest::collection::vec((0_u8..8, 0_u8..4, 0_u64..20), 1..80)) {
+        let mut world = World::new();
+        let (mut secs, mut epoch, mut approvals) = (0, 0, 0);
+        let mut let_in = std::collections::BTreeMap::<u64, std::collections::BTreeSet<u8>>::new();
+        for (step, packet, wait) in steps {
+            secs += wait;
+            let digest = PacketDigest([packet; 16]);
+            let outcome = match step {
+                0 | 1 => world.claim(digest, secs),
+                2 => world.settle(epoch, Settled::Passed, secs),
+                3 => world.settle(epoch, Settled::Failed(Reason::PromptUnanswered), secs),
+                4 => world.apply(Change::Collect { epoch, packet: digest, challenge: None }, secs),
+                5 => world.apply(Change::Detach { packet: digest }, secs),
+                6 => world.postpone(digest, packet, secs),
+                _ => world.take(packet, digest, secs),
+            };
+            match outcome {
+                Outcome::Claimed { epoch: new } => {
+                    prop_assert!(new > epoch);
+                    epoch = new;
+                }
+                Outcome::Committed { .. } if step == 2 => approvals += 1,
+                Outcome::Collected { verdict: Settled::Passed, .. } => {
+                    let_in.entry(epoch).or_default().insert(packet);
+                }
+                _ => {}
+            }
+        }
+        prop_assert!(let_in.len() <= approvals);
+        for packets in let_in.values() {
+            prop_assert_eq!(packets.len(), 1);
+        }
+    }
+}
