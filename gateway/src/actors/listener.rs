@@ -123,7 +123,7 @@ impl Listener {
         let secret = client.secrets.get(admission.secret).ok_or((Reason::BadMessageAuthenticator, None))?;
         let request =
             Request::read(&packet, digest, client.clone(), (secret, admission.proved), peer, self.thread, now);
-        let serial = self.duplicates.begin(key, digest);
+        let serial = self.duplicates.begin(key, digest, now);
         let evicted = self.duplicates.take_evicted();
         if evicted > 0 {
             self.node.observer.metrics.limit_hits.with_label_values(&["cached_replies"]).inc_by(evicted);
@@ -172,7 +172,13 @@ impl Listener {
                 self.send(Outgoing { bytes, peer: key.source, local: key.local }, &client.name);
                 true
             }
-            Seen::InProgress | Seen::New => false,
+            Seen::InProgress | Seen::New => {
+                if let Some(interval) = self.duplicates.repeated(key, now) {
+                    let gauge = &self.node.observer.metrics.nas_retransmission;
+                    gauge.with_label_values(&[&client.name]).set(interval.as_secs_f64());
+                }
+                false
+            }
         };
         self.node.observer.observe(Event::Duplicate { client: client.name.clone(), replayed }, now);
     }
@@ -286,6 +292,9 @@ impl Handler<Replied> for Listener {
 
     fn handle(&mut self, Replied { key, client, serial, end }: Replied, _: &mut Context<Self>) {
         let now = clock::now();
+        if let Some(patience) = self.duplicates.gave_up(&key, serial, now) {
+            self.node.observer.nas_gave_up(&client, patience);
+        }
         let wanted = self.duplicates.finish(key, serial, end.clone(), now);
         match end {
             End::Replied(bytes) if wanted => self.send(Outgoing { bytes, peer: key.source, local: key.local }, &client),

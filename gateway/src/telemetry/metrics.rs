@@ -4,8 +4,8 @@
 use prometheus::core::Collector;
 use prometheus::proto::{MetricFamily, MetricType};
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 /// From a password check in memory to a person who looks for a phone, in seconds.
@@ -40,6 +40,10 @@ pub struct Metrics {
     pub prompts_suppressed: IntCounterVec,
     /// Prompts that wait for their users.
     pub mfa_pending: IntGauge,
+    /// How long a NAS waits before it repeats a packet.
+    pub nas_retransmission: GaugeVec,
+    /// How long a NAS waits before it gives a packet up.
+    pub nas_gives_up: GaugeVec,
     /// Requests in progress.
     pub in_progress: IntGauge,
     /// Records that the store holds.
@@ -106,6 +110,10 @@ fn counters(catalogue: &mut Catalogue, name: &str, help: &str, labels: &[&str]) 
 
 fn gauges(catalogue: &mut Catalogue, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
     register(catalogue, IntGaugeVec::new(Opts::new(name, help), labels))
+}
+
+fn seconds(catalogue: &mut Catalogue, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<GaugeVec> {
+    register(catalogue, GaugeVec::new(Opts::new(name, help), labels))
 }
 
 fn histograms(catalogue: &mut Catalogue, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<HistogramVec> {
@@ -187,6 +195,18 @@ impl Metrics {
             mfa_pending: register(
                 r,
                 IntGauge::new("orthrus_mfa_pending", "Pushes and calls that wait for their users."),
+            )?,
+            nas_retransmission: seconds(
+                r,
+                "orthrus_nas_retransmission_seconds",
+                "How long this NAS last waited before it repeated a packet that was in progress.",
+                &["client"],
+            )?,
+            nas_gives_up: seconds(
+                r,
+                "orthrus_nas_gives_up_seconds",
+                "After how long this NAS last gave a packet up, or replaced it by a new one: answer_within must be shorter.",
+                &["client"],
             )?,
             in_progress: register(
                 r,

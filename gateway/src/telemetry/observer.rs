@@ -8,6 +8,7 @@ use gateway_core::reason::{Fault, Reason};
 use gateway_core::time::Timestamp;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Takes events from every thread.
 pub struct Observer {
@@ -142,6 +143,7 @@ impl Observer {
         match reason {
             Some(Reason::TooManyWrongCodes) => self.metrics.limit_hits.with_label_values(&["wrong_codes"]).inc(),
             Some(Reason::PromptsFull) => self.metrics.limit_hits.with_label_values(&["pending_prompts"]).inc(),
+            Some(Reason::Superseded) if finished.prompted => self.nas_gave_up(client, finished.took),
             Some(reason @ (Reason::PromptPending | Reason::RepeatWhilePending | Reason::RepeatAfterSuccess)) => {
                 self.metrics.prompts_suppressed.with_label_values(&[reason.label()]).inc();
             }
@@ -154,6 +156,16 @@ impl Observer {
         }
         if self.sign_in_log.load(Ordering::Relaxed) {
             log(finished);
+        }
+    }
+
+    /// A NAS has given a packet up after so long. Whoever sets `answer_within` needs to know, so a change is logged.
+    pub fn nas_gave_up(&self, client: &str, patience: Duration) {
+        let gauge = self.metrics.nas_gives_up.with_label_values(&[client]);
+        let (before, seconds) = (gauge.get(), patience.as_secs_f64());
+        gauge.set(seconds);
+        if (before - seconds).abs() > 1.0 {
+            tracing::info!(client, seconds, "this NAS gives a packet up after so long: answer_within must be shorter");
         }
     }
 

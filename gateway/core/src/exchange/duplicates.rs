@@ -14,6 +14,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// A NAS does not repeat a packet sooner.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(500);
+
 /// What a NAS may use again only for a new request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
@@ -65,6 +68,10 @@ struct Entry {
     /// Tells this entry from an earlier one under the same key.
     serial: u64,
     reply: Option<Arc<[u8]>>,
+    /// When it came first, when last, and how long before that.
+    began: Timestamp,
+    last: Timestamp,
+    interval: Duration,
 }
 
 /// The packets that a listener has seen lately.
@@ -105,10 +112,31 @@ impl Duplicates {
 
     /// `packet` is in progress from now on; whatever stood under its key is forgotten, because a new request under the same
     /// identifier means that the NAS has given the old one up. The serial names it for [`finish`](Self::finish).
-    pub fn begin(&mut self, key: Key, packet: PacketDigest) -> u64 {
+    pub fn begin(&mut self, key: Key, packet: PacketDigest, now: Timestamp) -> u64 {
         self.serial = self.serial.wrapping_add(1);
-        self.entries.insert(key, Entry { packet, serial: self.serial, reply: None });
+        let (serial, interval) = (self.serial, Duration::ZERO);
+        self.entries.insert(key, Entry { packet, serial, reply: None, began: now, last: now, interval });
         self.serial
+    }
+
+    /// The packet under `key` came again while it is in progress: how long after the time before. A packet that the network
+    /// doubled tells nothing of the NAS.
+    pub fn repeated(&mut self, key: &Key, now: Timestamp) -> Option<Duration> {
+        let entry = self.entries.get_mut(key)?;
+        let interval = now.since(entry.last);
+        if interval < SHORTEST_INTERVAL {
+            return None;
+        }
+        (entry.last, entry.interval) = (now, interval);
+        Some(interval)
+    }
+
+    /// How long the NAS went on sending the packet, if it has stopped before the end of it: twice its interval has passed without
+    /// another one.
+    pub fn gave_up(&self, key: &Key, serial: u64, now: Timestamp) -> Option<Duration> {
+        let entry = self.entries.get(key).filter(|entry| entry.serial == serial && !entry.interval.is_zero())?;
+        let stopped = now.since(entry.last) > entry.interval.saturating_mul(2);
+        stopped.then(|| entry.last.since(entry.began).saturating_add(entry.interval))
     }
 
     /// The packet's exchange has ended so. Whether a reply is still wanted: not if the NAS has used the identifier for
@@ -182,7 +210,7 @@ mod tests {
     fn a_duplicate_waits_and_then_gets_the_same_octets() {
         let mut table = table();
         assert_eq!(table.look(&key(1), P), Seen::New);
-        let serial = table.begin(key(1), P);
+        let serial = table.begin(key(1), P, at(0));
         assert_eq!(table.look(&key(1), P), Seen::InProgress);
         assert!(table.finish(key(1), serial, reply(7), at(1)));
         assert_eq!(table.look(&key(1), P), Seen::Finished([7].into()));
@@ -194,8 +222,8 @@ mod tests {
     #[test]
     fn a_new_request_under_the_identifier_ends_the_old_one() {
         let mut table = table();
-        let old = table.begin(key(1), P);
-        let new = table.begin(key(1), Q);
+        let old = table.begin(key(1), P, at(0));
+        let new = table.begin(key(1), Q, at(0));
         assert!(!table.finish(key(1), old, reply(7), at(2)), "nobody waits for it any more");
         assert_eq!(table.look(&key(1), Q), Seen::InProgress);
         assert!(table.finish(key(1), new, reply(8), at(2)));
@@ -206,9 +234,9 @@ mod tests {
     #[test]
     fn an_old_ending_never_removes_a_newer_entry() {
         let mut table = table();
-        let old = table.begin(key(1), P);
+        let old = table.begin(key(1), P, at(0));
         table.finish(key(1), old, reply(7), at(0));
-        table.begin(key(1), Q);
+        table.begin(key(1), Q, at(0));
         table.expire(at(30));
         assert_eq!(table.look(&key(1), Q), Seen::InProgress);
     }
@@ -216,15 +244,30 @@ mod tests {
     #[test]
     fn silence_makes_the_packet_new_again() {
         let mut table = table();
-        let serial = table.begin(key(1), P);
+        let serial = table.begin(key(1), P, at(0));
         assert!(table.finish(key(1), serial, End::Forgotten, at(1)));
         assert_eq!(table.look(&key(1), P), Seen::New);
     }
 
     #[test]
+    fn the_patience_of_a_nas_shows_in_what_it_repeats() {
+        let mut table = table();
+        let serial = table.begin(key(1), P, at(0));
+        let doubled = Timestamp::from_micros(at(0).as_micros() + 100_000);
+        assert_eq!(table.repeated(&key(1), doubled), None);
+        assert_eq!(table.repeated(&key(1), at(5)), Some(Duration::from_secs(5)));
+        assert_eq!(table.repeated(&key(1), at(10)), Some(Duration::from_secs(5)));
+        assert_eq!(table.gave_up(&key(1), serial, at(19)), None, "it may be about to send it again");
+        assert_eq!(table.gave_up(&key(1), serial, at(21)), Some(Duration::from_secs(15)));
+        let serial = table.begin(key(2), P, at(0));
+        assert_eq!(table.gave_up(&key(2), serial, at(90)), None, "it never repeats");
+        assert_eq!(table.repeated(&key(3), at(1)), None);
+    }
+
+    #[test]
     fn a_superseded_packet_is_discarded_for_as_long_as_a_reply_would_be_kept() {
         let mut table = table();
-        let serial = table.begin(key(1), P);
+        let serial = table.begin(key(1), P, at(0));
         assert!(table.finish(key(1), serial, End::Discarded, at(1)));
         table.expire(at(30));
         assert_eq!(table.look(&key(1), P), Seen::InProgress);
@@ -236,9 +279,9 @@ mod tests {
     #[test]
     fn beyond_the_limit_the_oldest_reply_goes_and_is_counted() {
         let mut table = table();
-        let waiting = table.begin(key(9), P);
+        let waiting = table.begin(key(9), P, at(0));
         for identifier in 0..3 {
-            let serial = table.begin(key(identifier), P);
+            let serial = table.begin(key(identifier), P, at(0));
             table.finish(key(identifier), serial, reply(identifier), at(0));
         }
         assert_eq!(table.look(&key(0), P), Seen::New);
