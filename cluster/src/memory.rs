@@ -204,7 +204,16 @@ mod tests {
         let owner = Owner { node: "a".into(), incarnation: 1 };
         transition(
             user,
-            Change::Claim { owner, id: AttemptId([0; 16]), begun: at(0), factor: "oath".into(), authorization },
+            Change::Claim {
+                owner,
+                id: AttemptId([0; 16]),
+                begun: at(0),
+                factor: "oath".into(),
+                authorization,
+                packet: PacketDigest([0; 16]),
+                port: None,
+                prompts: false,
+            },
         )
     }
 
@@ -223,7 +232,7 @@ mod tests {
         let challenge = NewChallenge { state, wire: vec![], purpose, message: "".into() };
         apply(store, transition(user, Change::Issue { epoch, challenge }), secs).await.unwrap();
         let packet = PacketDigest([1; 16]);
-        apply(store, transition(user, Change::Take { state, packet }), secs).await.unwrap();
+        apply(store, transition(user, Change::Take { state, packet, client: "vpn".into() }), secs).await.unwrap();
         let code = Some(CodeUse { token: TokenId([5; 16]), factor, forget: None });
         let change = Change::Settle { epoch, taken: Some((state, packet)), verdict: Settled::Passed, code };
         apply(store, transition(user, change), secs).await
@@ -262,7 +271,7 @@ mod tests {
         let store = MemoryStore::new(Journal::broken(dir.path()), settings);
         assert_eq!(sign_in(&store, "alice", 7, 0).await, Err(StoreError::Unavailable));
         assert!(store.health().failing);
-        let take = Change::Take { state: StateId([1; 16]), packet: PacketDigest([1; 16]) };
+        let take = Change::Take { state: StateId([1; 16]), packet: PacketDigest([1; 16]), client: "vpn".into() };
         assert!(matches!(apply(&store, transition("alice", take), 1).await, Ok(Outcome::Taken(_))));
         std::fs::remove_dir(dir.path().join("used-codes.new")).unwrap();
         let code = Some(CodeUse { token: TokenId([5; 16]), factor: 7, forget: None });
