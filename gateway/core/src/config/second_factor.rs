@@ -102,6 +102,9 @@ pub struct SecondFactor {
 pub enum SecondFactorKind {
     /// Codes of an authenticator app or a hardware token.
     Oath(OathFactor),
+    #[cfg(test)]
+    #[allow(missing_docs)]
+    Prompting,
 }
 
 impl SecondFactorKind {
@@ -109,6 +112,8 @@ impl SecondFactorKind {
     pub const fn prompts(&self) -> bool {
         match self {
             Self::Oath(_) => false,
+            #[cfg(test)]
+            Self::Prompting => true,
         }
     }
 }

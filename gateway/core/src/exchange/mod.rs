@@ -335,6 +335,10 @@ impl Facts {
                 Some(_) => {}
             }
         }
+        // The outcome is not for a packet that is not answered: a repeat gets it.
+        if self.prompted && verdict.is_none() {
+            turn.leave(self.transition(Change::Detach { packet: self.request.digest }));
+        }
         turn.effects.push(match verdict {
             Some(verdict) => Effect::Reply(verdict),
             // A newer packet gets the outcome: the NAS does not listen for an answer to this one.

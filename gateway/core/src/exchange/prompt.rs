@@ -150,7 +150,6 @@ impl Facts {
             return self.collect(waiting, true, turn);
         }
         if !self.request.client.challenge {
-            turn.leave(self.transition(Change::Detach { packet }));
             return self.silence(Reason::NasPatienceOver, turn);
         }
         let Waiting { factor, epoch, authorization, .. } = &waiting;

@@ -2,6 +2,7 @@
 
 mod deadlines;
 mod first_leg;
+mod prompts;
 mod proofs;
 mod rounds;
 mod second_leg;
