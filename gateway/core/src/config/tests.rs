@@ -23,6 +23,9 @@ impl SecretSource for Names {
     }
 }
 
+/// The first of January 2026.
+const NOW: Timestamp = Timestamp::from_secs(1_767_225_600);
+
 const SOUND: [(&str, &str); 5] = [
     ("state_dir", "state_dir = 'state'\n"),
     ("[[clients]]", "[[clients]]\nname = 'vpn'\naddresses = ['192.0.2.10']\nsecret_file = 'a-long-and-random-one'\n"),
@@ -38,7 +41,7 @@ fn check_on(host_name: &str, sections: &str) -> Outcome {
     let (top, rest): (Vec<_>, Vec<_>) = missing.partition(|text| text.starts_with("state_dir"));
     let text = top.concat() + sections + "\n" + &rest.concat();
     let raw: Raw = toml::from_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
-    let around = Surroundings { folder: Path::new("/etc/orthrus"), host_name, secrets: &Names };
+    let around = Surroundings { folder: Path::new("/etc/orthrus"), host_name, secrets: &Names, now: NOW };
     raw.check(&around, Report::default())
 }
 
@@ -151,7 +154,11 @@ fn faults_of_every_kind() {
         ("[[first_factor]]\nname = 'staff'\nusers_file = 'u'", "first_factor[0].kind", "kind = \"file\""),
         ("[[first_factor]]\nname = 'staff'\nkind = 'file'", "first_factor[0].users_file", "needs it"),
         ("[[second_factor]]\nname = 'OFF'\nkind = 'oath'\ntokens_file = 't'", "second_factor[0].name", "no factor"),
-        ("[[second_factor]]\nname = 'code'\ntokens_file = 't'", "second_factor[0].kind", "kind = \"oath\""),
+        (
+            "[[second_factor]]\nname = 'code'\ntokens_file = 't'",
+            "second_factor[0].kind",
+            "kind = \"oath\" or kind = \"entra\"",
+        ),
         ("[[second_factor]]\nname = 'code'\nkind = 'oath'", "second_factor[0].tokens_file", "needs it"),
         (
             "[[second_factor]]\nname = 'code'\nkind = 'oath'\ntokens_file = 't'\nissuer = 'a:b'",

@@ -84,7 +84,12 @@ impl SecretSource for Names {
 
 fn config(policies: &str) -> Config {
     let raw: Raw = toml::from_str(&format!("{SECTIONS}\n{policies}")).unwrap();
-    let around = Surroundings { folder: Path::new("/etc/orthrus"), host_name: "node-1", secrets: &Names };
+    let around = Surroundings {
+        folder: Path::new("/etc/orthrus"),
+        host_name: "node-1",
+        secrets: &Names,
+        now: Timestamp::default(),
+    };
     raw.check(&around, Report::default()).unwrap_or_else(|(faults, _)| panic!("{faults}")).0
 }
 
