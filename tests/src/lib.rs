@@ -9,12 +9,14 @@
 //! | [`restless`] | a NAS that hides its retransmissions |
 //! | [`token`] | a person's authenticator app |
 //! | [`relay`] | a bad network |
+//! | [`entra`] | an organisation with Entra MFA, simulated |
 //! | [`metrics`] | a scraper |
 //! | [`radclient`], [`pyrad`], [`namespace`] | peers that others wrote, and the networks they live in |
 //! | [`vectors`] | the packets of `tests/vectors` |
 
 pub mod binary;
 pub mod client;
+pub mod entra;
 pub mod gateway;
 pub mod metrics;
 pub mod namespace;
