@@ -16,9 +16,10 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::error::Error;
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -104,9 +105,10 @@ impl Connector {
         builder.initial_max_send_streams(0);
         let (sender, connection) =
             builder.handshake(stream).await.map_err(|error| format!("HTTP: {}", chain(&error)))?;
+        let mut connection = Box::pin(connection);
         // Read by a task of the library's own, which tells nobody.
         while connection.current_max_send_streams() == 0 {
-            if sender.is_closed() {
+            if std::future::poll_fn(|context| Poll::Ready(connection.as_mut().poll(context).is_ready())).await {
                 return Err("HTTP: the server ended the connection before it began".to_owned());
             }
             tokio::time::sleep(LOOK).await;
@@ -114,7 +116,6 @@ impl Connector {
         let allowed = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
         let told = allowed.clone();
         TokioExecutor::new().spawn(async move {
-            let mut connection = pin!(connection);
             std::future::poll_fn(move |context| {
                 let outcome = connection.as_mut().poll(context);
                 told.store(connection.current_max_send_streams(), Ordering::Relaxed);

@@ -306,3 +306,46 @@ fn a_server_that_goes_away_costs_no_sign_in() {
         assert_eq!(first.count(BEGIN), 2);
     }
 }
+
+/// A server that speaks HTTP/2 frame by frame: what it does with the first question, and how many it saw. The others are approved.
+fn frames(refuses: bool) -> (std::net::SocketAddr, String, Arc<AtomicUsize>, tokio::runtime::Runtime) {
+    let (config, authority) = cloud::server_tls(Manner::default());
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap();
+    let seen = Arc::new(AtomicUsize::new(0));
+    let told = seen.clone();
+    runtime.spawn(async move {
+        loop {
+            let tls = acceptor.accept(listener.accept().await.unwrap().0).await.unwrap();
+            let mut connection = h2::server::handshake(tls).await.unwrap();
+            while let Some(Ok((_request, mut respond))) = connection.accept().await {
+                match (told.fetch_add(1, Ordering::SeqCst), refuses) {
+                    (0, true) => respond.send_reset(h2::Reason::REFUSED_STREAM),
+                    // It names the stream as one that it may have worked on, and then falls silent.
+                    (0, false) => connection.abrupt_shutdown(h2::Reason::NO_ERROR),
+                    _ => {
+                        let mut body = respond.send_response(hyper::Response::new(()), false).unwrap();
+                        body.send_data(says("Begin", "Success", "true", "").into(), true).unwrap();
+                    }
+                }
+            }
+        }
+    });
+    (address, authority, seen, runtime)
+}
+
+#[test]
+fn only_what_the_server_disowns_is_asked_again() {
+    let cloud = Cloud::start(scripted(never, never));
+    for (refuses, expected, asked) in
+        [(true, BeginAnswer::Approved(Approval::User), 2), (false, BeginAnswer::Denied(Reason::OutcomeUnknown), 1)]
+    {
+        let (address, authority, seen, _runtime) = frames(refuses);
+        let bench = Bench::new(&cloud, &format!("mfa_host = '{address}'"));
+        let both = format!("{}{authority}", cloud.authority);
+        bench.factor.inner.connector.set_tls(tls::client(&bench.factor.inner.factor, Some(&both)).unwrap());
+        assert_eq!((bench.begin(), seen.load(Ordering::SeqCst)), (expected, asked), "refuses: {refuses}");
+    }
+}
