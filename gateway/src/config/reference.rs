@@ -37,8 +37,22 @@ pub fn reference() -> String {
             None => (format!("`[{key}]`"), schema::resolve(&root, node)),
         };
         section(&mut out, &root, table, &title, |_| true);
+        nested(&mut out, &root, table, key);
     }
     out
+}
+
+/// The tables within a table, each as a section of its own.
+fn nested(out: &mut String, root: &Value, table: &Value, path: &str) {
+    for (key, node) in properties(table).filter(|(_, node)| is_section(root, node)) {
+        let path = format!("{path}.{key}");
+        let (title, table) = match node.get("items") {
+            Some(items) => (format!("`[[{path}]]`"), schema::resolve(root, items)),
+            None => (format!("`[{path}]`"), schema::resolve(root, node)),
+        };
+        section(out, root, table, &title, |_| true);
+        nested(out, root, table, &path);
+    }
 }
 
 fn is_section(root: &Value, node: &Value) -> bool {

@@ -47,6 +47,7 @@ pub struct RawSecondFactor {
     /// With `kind = "oath"`: the name that the authenticator app shows beside the account, for tokens enrolled from now on.
     pub issuer: String,
     /// With `kind = "entra"`, where it is required: see `[second_factor.entra]`.
+    #[schemars(extend("x-default" = "none"))]
     pub entra: RawEntra,
 }
 

@@ -105,7 +105,7 @@ pub(super) async fn begin(inner: Arc<Inner>, question: BeginQuestion, sync: bool
     };
     match read_begin(&reply) {
         Ok(read) => {
-            inner.told(&call, "begin", &read.answer, read.session.as_deref(), asking.elapsed());
+            inner.told(&call, "begin", asked.upn, &read.answer, read.session.as_deref(), asking.elapsed());
             begun(&asked, read)
         }
         Err(fault) => {
@@ -136,7 +136,7 @@ pub(super) async fn poll(inner: Arc<Inner>, question: PollQuestion) -> PollAnswe
     };
     match read_end(&reply) {
         Ok(answer) => {
-            inner.told(&call, "poll", &answer, Some(&session.id), asking.elapsed());
+            inner.told(&call, "poll", &session.upn, &answer, Some(&session.id), asking.elapsed());
             polled(&AskedAgain { upn: &session.upn, upn_echo: inner.factor.upn_echo }, &answer)
         }
         Err(fault) => {
@@ -174,7 +174,7 @@ async fn judge(inner: &Arc<Inner>, call: &Call<'_>, end: &End<'_>) -> CodeAnswer
     };
     match read_end(&reply) {
         Ok(answer) => {
-            inner.told(call, "code", &answer, Some(end.session), asking.elapsed());
+            inner.told(call, "code", end.upn, &answer, Some(end.session), asking.elapsed());
             code_judged(&AskedAgain { upn: end.upn, upn_echo: inner.factor.upn_echo }, &answer)
         }
         Err(fault) => {
@@ -315,7 +315,19 @@ impl Inner {
     }
 
     /// One line for each answer.
-    fn told(&self, call: &Call<'_>, operation: &str, answer: &Answer, session: Option<&str>, took: Duration) {
+    fn told(
+        &self,
+        call: &Call<'_>,
+        operation: &str,
+        sent: &str,
+        answer: &Answer,
+        session: Option<&str>,
+        took: Duration,
+    ) {
+        if let Some(echoed) = answer.upn.as_deref().filter(|echoed| !assumed::upn_echo_equal(sent, echoed)) {
+            tracing::warn!(attempt = %call.id, factor = &*self.name, operation = call.operation, sent = shown(sent),
+                echoed = shown(echoed), "the answer names another user (upn_echo)");
+        }
         let known = results::find(answer.value());
         self.meters.result(operation, results::class(answer.value()).label(), known.is_none());
         let text = |text: Option<&str>| shown(text.unwrap_or_default());

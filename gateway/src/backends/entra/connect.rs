@@ -16,9 +16,10 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::error::Error;
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -30,6 +31,9 @@ pub(super) type Body = Full<Bytes>;
 
 /// How often a connection on which questions wait is tried, and how long it may take to answer that.
 const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(20));
+
+/// How often a new connection is looked at for the server's first words.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// A connection that is there.
 pub(super) enum Connected {
@@ -96,12 +100,22 @@ impl Connector {
         // Answers are short, and the window is what a server may make us keep.
         builder.timer(TokioTimer::new()).keep_alive_interval(PING.0).keep_alive_timeout(PING.1);
         builder.initial_stream_window_size(64 << 10).initial_connection_window_size(1 << 20);
-        let (mut sender, connection) =
+        // The server says how many it allows in its first words. Whoever does not wait for them sends more than that, and what is
+        // beyond queues.
+        builder.initial_max_send_streams(0);
+        let (sender, connection) =
             builder.handshake(stream).await.map_err(|error| format!("HTTP: {}", chain(&error)))?;
-        let streams = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
-        let told = streams.clone();
+        let mut connection = Box::pin(connection);
+        // Read by a task of the library's own, which tells nobody.
+        while connection.current_max_send_streams() == 0 {
+            if std::future::poll_fn(|context| Poll::Ready(connection.as_mut().poll(context).is_ready())).await {
+                return Err("HTTP: the server ended the connection before it began".to_owned());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        let allowed = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
+        let told = allowed.clone();
         TokioExecutor::new().spawn(async move {
-            let mut connection = pin!(connection);
             std::future::poll_fn(move |context| {
                 let outcome = connection.as_mut().poll(context);
                 told.store(connection.current_max_send_streams(), Ordering::Relaxed);
@@ -109,8 +123,7 @@ impl Connector {
             })
             .await
         });
-        sender.ready().await.map_err(|error| format!("HTTP: {}", chain(&error)))?;
-        Ok(Connected::Two(sender, streams))
+        Ok(Connected::Two(sender, allowed))
     }
 
     async fn tcp(&self, target: &Uri) -> Result<TcpStream, String> {
