@@ -205,6 +205,7 @@ fn needs_start(old: &Config, new: &Config) -> Vec<&'static str> {
         ("cluster.key_file", key(old) != key(new)),
         ("telemetry.log_format", old.telemetry.log_format != new.telemetry.log_format),
         ("telemetry.log_level", old.telemetry.log_level != new.telemetry.log_level),
+        ("telemetry.otlp_endpoint, otlp_headers_file or otlp_sample", old.telemetry.otlp != new.telemetry.otlp),
         ("limits.password_checks", a.password_checks != b.password_checks),
         ("limits.password_queue", a.password_queue != b.password_queue),
         ("limits.attempts", a.attempts != b.attempts),
