@@ -7,6 +7,7 @@ use crate::clock;
 use crate::learned::Learned;
 use crate::pending::Pending;
 use crate::telemetry::observer::Observer;
+use crate::telemetry::trace::Tracing;
 use admin_api::{Check, Control, Readiness};
 use arc_swap::ArcSwap;
 use cluster::Store;
@@ -46,6 +47,8 @@ pub struct Node {
     pub learned: Learned,
     /// The prompts that are out.
     pub pending: Pending,
+    /// Writes traces, where a collector is configured.
+    pub tracing: Option<Arc<Tracing>>,
     in_progress: AtomicUsize,
     draining: AtomicBool,
     /// Sockets that are served.
@@ -76,6 +79,8 @@ pub struct Parts {
     pub observer: Observer,
     /// Which sources sign.
     pub learned: Learned,
+    /// Writes traces.
+    pub tracing: Option<Arc<Tracing>>,
 }
 
 impl Node {
@@ -91,7 +96,7 @@ impl Node {
 
     /// Builds the node with these back ends.
     pub fn with_backends(parts: Parts, backends: Backends) -> Arc<Self> {
-        let Parts { config, config_file, keyring, owner, pool, store, observer, learned } = parts;
+        let Parts { config, config_file, keyring, owner, pool, store, observer, learned, tracing } = parts;
         let active = activate(&config, &keyring, &owner, backends);
         let node = Self {
             active: ArcSwap::from_pointee(active),
@@ -103,6 +108,7 @@ impl Node {
             observer,
             learned,
             pending: Pending::default(),
+            tracing,
             in_progress: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             listening: AtomicUsize::new(0),
@@ -261,6 +267,8 @@ impl Control for Node {
         metrics.mfa_pending.set(i64::try_from(self.pending.len()).unwrap_or(i64::MAX));
         metrics.store_records.set(i64::try_from(health.records).unwrap_or(i64::MAX));
         metrics.store_failing.set(health.failing.into());
+        let lost = self.tracing.as_ref().map_or(0, |tracing| tracing.dropped());
+        metrics.traces_dropped.inc_by(lost.saturating_sub(metrics.traces_dropped.get()));
         metrics.text().map_err(|error| error.to_string())
     }
 
