@@ -9,11 +9,12 @@
 //! | [`token`] | a person's authenticator app |
 //! | [`relay`] | a bad network |
 //! | [`metrics`] | a scraper |
-//! | [`radclient`], [`pyrad`], [`namespace`] | peers that others wrote, and the networks they live in |
+//! | [`radclient`], [`pyrad`], [`collector`], [`namespace`] | peers that others wrote, and the networks they live in |
 //! | [`vectors`] | the packets of `tests/vectors` |
 
 pub mod binary;
 pub mod client;
+pub mod collector;
 pub mod gateway;
 pub mod metrics;
 pub mod namespace;

@@ -3,6 +3,7 @@
 
 use super::steps::{Steps, name};
 use super::{Part, Tracing, text, user_name};
+use crate::clock;
 use gateway_core::attempt::record::{AttemptId, Purpose};
 use gateway_core::attempt::transition::{Change, Outcome};
 use gateway_core::event::{Ending, Event, Finished, Step};
@@ -119,13 +120,16 @@ impl Packet {
                 step.reason = *failure;
                 self.steps.end(now);
             }
-            // Sending the reply took a moment since then.
-            Event::Finished(finished) => self.finish(finished, names, crate::clock::now()),
+            Event::Finished(finished) => {
+                let begun = now.before(finished.since_begun);
+                // Sending the reply took a moment since then.
+                self.finish(finished, begun, names, clock::now());
+            }
             _ => {}
         }
     }
 
-    fn finish(&mut self, finished: &Finished, names: bool, now: Timestamp) {
+    fn finish(&mut self, finished: &Finished, begun: Timestamp, names: bool, now: Timestamp) {
         let told = [
             ("orthrus.first_factor", &finished.first_factor),
             ("orthrus.policy", &finished.policy),
@@ -139,7 +143,6 @@ impl Packet {
 
         let handed_on = self.driven || finished.id != self.own || finished.ending == Ending::Challenge;
         if self.settled || !handed_on {
-            let begun = now.before(finished.since_begun).min(finished.received);
             self.tracing.write_root(finished.id, begun, now, attributes.clone(), finished.reason);
         }
         attributes.push(KeyValue::new("client.address", finished.source.ip().to_string()));

@@ -74,7 +74,7 @@ impl Prompt {
     }
 
     /// The driver has ended. `names`: the log names users.
-    pub fn finish(mut self: Box<Self>, prompt: &driver::Prompt, names: bool, now: Timestamp) {
+    pub fn finish(mut self, prompt: &driver::Prompt, names: bool, now: Timestamp) {
         let id = prompt.id;
         let mut attributes = vec![text("orthrus.second_factor", &prompt.factor)];
         match self.settled {
