@@ -6,6 +6,7 @@
 //! | [`setup`] | an operator who writes a configuration |
 //! | [`gateway`] | the process: started, reloaded, stopped, killed |
 //! | [`client`] | a NAS |
+//! | [`restless`] | a NAS that hides its retransmissions |
 //! | [`token`] | a person's authenticator app |
 //! | [`relay`] | a bad network |
 //! | [`metrics`] | a scraper |
@@ -21,6 +22,7 @@ pub mod namespace;
 pub mod pyrad;
 pub mod radclient;
 pub mod relay;
+pub mod restless;
 pub mod setup;
 pub mod token;
 pub mod vectors;
@@ -29,6 +31,7 @@ pub mod wait;
 pub use client::{Client, Reply, Request};
 pub use gateway::Gateway;
 pub use relay::{Faults, Relay};
+pub use restless::Restless;
 pub use setup::{NAS, SECRET, Setup};
 pub use token::SoftToken;
 pub use wait::{PATIENCE, eventually};

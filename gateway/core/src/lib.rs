@@ -8,6 +8,7 @@ pub mod event;
 pub mod exchange;
 pub mod factor;
 pub mod identity;
+pub mod limit;
 pub mod policy;
 pub mod radius;
 pub mod reason;

@@ -193,6 +193,110 @@ reasons! {
         "The State of a prompt came back without Message-Authenticator, and with a User-Password that is not text under the \
          shared secret.",
         "Compare the shared secret; if it agrees, somebody forges packets.";
+    PromptDenied = "ORT-420", "prompt_denied", User,
+        "The user denied the push, or hung up the call.",
+        "If it was not the user who started the sign-in, somebody else knows the password: change it.";
+    ProviderNoResponse = "ORT-421", "provider_no_response", User,
+        "The user did not answer the push or the call in the time that the provider gives.",
+        "Sign in again and look at the phone.";
+    PromptUndelivered = "ORT-422", "prompt_undelivered", User,
+        "The push or the call did not reach the user's phone.",
+        "Check the phone's network and the Authenticator app; register the phone anew if it stays so.";
+    ProviderThrottled = "ORT-423", "provider_throttled", User,
+        "The provider counts too many attempts of the user, or too many calls or messages.",
+        "Wait some minutes; let the user register the Authenticator app, which is not limited that way.";
+    BlockedByProvider = "ORT-424", "blocked_by_provider", User,
+        "The user, or every phone of the user, is blocked for MFA in the tenant.",
+        "An administrator of the tenant unblocks the user, once it is known why.";
+    ProviderBusy = "ORT-425", "provider_busy", User,
+        "The provider has another prompt of the same user open.",
+        "Answer that prompt, or wait until it ends.";
+    NotRegistered = "ORT-426", "not_registered", User,
+        "The user has registered no second factor at the provider, or not the one that was asked for.",
+        "The user registers one at the provider's security page; for a roll-out see `unregistered`.";
+    MethodUnusable = "ORT-427", "method_unusable", User,
+        "The second factor that the user has registered cannot be used: an unreadable phone number, a missing PIN, a method that is \
+         not supported.",
+        "The user, or an administrator, registers it anew.";
+    UserUnknownToProvider = "ORT-428", "user_unknown_to_provider", User,
+        "The tenant does not know the UPN; or the tenant is inactive, lacks the first-party applications, or is not the one of the \
+         certificate.",
+        "If it happens to one user, compare the UPN in the log line with the one in the tenant; if to all, check tenant_id and both \
+         service principals.";
+    UserRefusedByProvider = "ORT-429", "user_refused_by_provider", User,
+        "The tenant refuses to look at the user: the domain of the UPN is not the tenant's, or the user is not synchronised.",
+        "Compare the domain of the UPN with the tenant's; check the synchronisation of the user.";
+    TokenRefused = "ORT-430", "token_refused", BackEnd,
+        "The token endpoint refused to issue a token (ESTS_TOKEN_ERROR).",
+        "See the AADSTS number and the advice in the log line.";
+    ClientAppDisabled = "ORT-431", "client_app_disabled", BackEnd,
+        "The service principal of the MFA client is disabled in the tenant (ESTS_TOKEN_ERROR, AADSTS7000112).",
+        "Enable the service principal \"Azure Multi-Factor Auth Client\".";
+    ResourceAppDisabled = "ORT-432", "resource_app_disabled", BackEnd,
+        "The service principal of the MFA Connector is disabled in the tenant (ESTS_TOKEN_ERROR, AADSTS500014).",
+        "Enable the service principal \"Azure Multi-Factor Auth Connector\" too.";
+    ClientAppMissing = "ORT-433", "client_app_missing", BackEnd,
+        "The tenant does not have the MFA client application (ESTS_TOKEN_ERROR, AADSTS700016 or 700011).",
+        "Create its service principal; check tenant_id.";
+    CertificateNotRegistered = "ORT-434", "certificate_not_registered", BackEnd,
+        "The token endpoint does not take the signature: the certificate is unknown or expired there, or not the one of the key \
+         (ESTS_TOKEN_ERROR, AADSTS700027).",
+        "Register the certificate with the MFA client; compare thumbprints; check the clock.";
+    AssertionOutOfTime = "ORT-435", "assertion_out_of_time", Node,
+        "The token endpoint says that the assertion is not valid now (ESTS_TOKEN_ERROR, AADSTS700024).",
+        "Set the clock of this node.";
+    CertificateOutOfTime = "ORT-436", "certificate_out_of_time", BackEnd,
+        "The certificate is revoked or outside its validity (ESTS_TOKEN_ERROR, AADSTS7000214 or 1000502).",
+        "Renew the certificate and register the new one.";
+    TenantUnknown = "ORT-437", "tenant_unknown", BackEnd,
+        "The token endpoint does not know the tenant (ESTS_TOKEN_ERROR, AADSTS90002).",
+        "Check tenant_id, and whether `cloud` is the tenant's.";
+    NoUsableCertificate = "ORT-438", "no_usable_certificate", Node,
+        "No configured certificate can be used: expired, unreadable, or not of its key (CLIENT_CERT_INSTALL_ERROR).",
+        "See the log lines that name each file; renew the certificate and register the new one.";
+    ProviderUnreachable = "ORT-439", "provider_unreachable", BackEnd,
+        "No connection to the provider came about, so that nothing was asked (HTTP_CONNECT_ERROR).",
+        "The log line names host and phase (DNS, TCP, proxy, TLS): look at the firewall, the proxy and its certificate.";
+    ProviderRefusedToken = "ORT-440", "provider_refused_token", BackEnd,
+        "The provider refused a fresh token; nobody was prompted.",
+        "Check that both service principals are enabled and that resource_host belongs to the cloud.";
+    ProviderOverloaded = "ORT-441", "provider_overloaded", BackEnd,
+        "The provider asked for patience until there was no time left; nobody was prompted.",
+        "Nothing; the NAS's next try asks again. If it stays so, ask the provider.";
+    OutcomeUnknown = "ORT-442", "outcome_unknown", BackEnd,
+        "A question was sent to the provider and no usable answer came back (HTTPS_COMMUNICATION_ERROR). The user may have been \
+         prompted, so that it is not asked again.",
+        "Sign in again. The log line says what came: a cut, a time limit, a status, an answer that cannot be read.";
+    BreakerOpen = "ORT-443", "breaker_open", BackEnd,
+        "The provider failed breaker_failures times in a row and is left alone for breaker_pause.",
+        "See the log lines before: they say why it failed.";
+    UpnUnusable = "ORT-444", "upn_unusable", User,
+        "The user's UPN is empty or holds characters that no UPN has (USERNAME_CANONICALIZATION_ERROR).",
+        "Correct the UPN in the directory, or the rules of [identity].";
+    AnswerForOtherUser = "ORT-445", "answer_for_other_user", BackEnd,
+        "The provider's answer names another user than the question.",
+        "With alternate login ids, set upn_echo = \"warn\"; otherwise report it.";
+    ResultUnknown = "ORT-446", "result_unknown", BackEnd,
+        "The provider gave a result that is not known, which counts as a refusal.",
+        "The log line has it verbatim: report it.";
+    ResultContradicts = "ORT-447", "result_contradicts", BackEnd,
+        "The provider's answer contradicts itself: success without approval, or approval without success. It counts as a refusal.",
+        "Report it with the log line.";
+    TenantBlocked = "ORT-448", "tenant_blocked", BackEnd,
+        "The tenant is blocked at the provider.",
+        "An administrator of the tenant asks the provider.";
+    SessionExpired = "ORT-449", "session_expired", User,
+        "The provider does not know the session any more: more than 3 minutes passed, or the code was wrong before.",
+        "Sign in again and answer within 3 minutes.";
+    RequestRefused = "ORT-450", "request_refused", BackEnd,
+        "The provider refused the question itself (InvalidParameter, VersionNotSupported).",
+        "If it happens to one user, look at the registered methods; otherwise report it with the log line.";
+    ProviderFault = "ORT-451", "provider_fault", BackEnd,
+        "The provider has a fault of its own (InternalError).",
+        "Sign in again later.";
+    CodeMalformed = "ORT-452", "code_malformed", User,
+        "What was typed is no code of 2 to 8 digits; the provider was not asked (REQUEST_MISSING_CODE).",
+        "Sign in again and type the digits alone.";
     StateForged = "ORT-501", "state_forged", Peer,
         "The State of a packet was not made by this cluster.",
         "If NASes send it after a restart, give every node the same cluster.key_file.";

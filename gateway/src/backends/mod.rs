@@ -93,7 +93,10 @@ impl Backends {
             }
         }
         for factor in &config.second_factors {
-            let SecondFactorKind::Oath(oath) = &factor.kind;
+            let SecondFactorKind::Oath(oath) = &factor.kind else {
+                faults.push(format!("second factor {:?}: kind = \"entra\" has no back end yet", factor.name));
+                continue;
+            };
             let path = oath.tokens_file.clone();
             match OathFactor::load(factor.name.clone(), path, rules.clone(), oath.window, oath.look_ahead) {
                 Ok(loaded) => backends.add_second(factor.name.clone(), Box::new(loaded)),

@@ -1,7 +1,7 @@
 //! The command line: one file per command.
 
 mod check;
-mod dialogue;
+pub mod dialogue;
 mod edit;
 mod quickstart;
 mod serve;
@@ -84,8 +84,8 @@ pub fn main() -> ExitCode {
 
 /// The files of `orthrus user`: those named, or those of the configuration.
 fn user_files(config: Option<PathBuf>, args: &user::UserArgs) -> anyhow::Result<user::UserFiles> {
-    use anyhow::{Context, bail};
-    use gateway_core::config::{FirstFactorKind, SecondFactorKind};
+    use anyhow::bail;
+    use gateway_core::config::FirstFactorKind;
     let mut files = user::UserFiles {
         users: args.users_file.clone().unwrap_or_default(),
         tokens: args.tokens_file.clone().unwrap_or_default(),
@@ -112,12 +112,11 @@ fn user_files(config: Option<PathBuf>, args: &user::UserArgs) -> anyhow::Result<
         files.users.clone_from(&file.users_file);
     }
     if args.tokens_file.is_none() {
-        let oath = config.second_factors.first().context("the configuration has no [[second_factor]] of kind oath");
-        if let Ok(factor) = oath {
-            let SecondFactorKind::Oath(oath) = &factor.kind;
-            if config.second_factors.len() > 1 {
-                bail!("{}: several second factors have tokens files; choose one with --tokens-file", path.display());
-            }
+        let oath: Vec<_> = config.second_factors.iter().filter_map(|factor| factor.kind.oath()).collect();
+        if oath.len() > 1 {
+            bail!("{}: several second factors have tokens files; choose one with --tokens-file", path.display());
+        }
+        if let Some(oath) = oath.first() {
             files.tokens.clone_from(&oath.tokens_file);
             files.issuer.clone_from(&oath.issuer);
         }

@@ -80,7 +80,7 @@ fn load_with(path: &Path, environment: &Environment) -> Result<Loaded, LoadError
     files::check_permissions(&raw, folder, &mut report);
     let secrets = files::Secrets { environment };
     let host_name = host_name();
-    let around = Surroundings { folder, host_name: &host_name, secrets: &secrets };
+    let around = Surroundings { folder, host_name: &host_name, secrets: &secrets, now: crate::clock::now() };
     match raw.check(&around, report) {
         Ok((config, warnings)) => Ok(Loaded { config: Arc::new(config), warnings }),
         Err((faults, warnings)) => Err(LoadError::Faulty { path: path.to_owned(), faults, warnings }),

@@ -49,11 +49,49 @@ pub(super) fn check(clients: &[Arc<Client>], policies: &[Policy], factors: &[Sec
         }
     }
     warn_of_unreachable(&sound, report);
+    for (position, policy) in policies.iter().enumerate() {
+        check_terms(position, policy, factors, report);
+    }
 }
 
-fn asks_for_code(policy: &Policy, factors: &[SecondFactor]) -> bool {
+fn factor_of<'a>(policy: &Policy, factors: &'a [SecondFactor]) -> Option<&'a SecondFactorKind> {
     let factor = factors.iter().find(|factor| Some(&factor.name) == policy.second_factor_name.as_ref());
-    matches!(factor.map(|factor| &factor.kind), Some(SecondFactorKind::Oath(_)))
+    factor.map(|factor| &factor.kind)
+}
+
+/// Whether users are refused where no code can be asked for. Users of Entra whose own default is a code are, everywhere; that is
+/// not known here.
+fn asks_for_code(policy: &Policy, factors: &[SecondFactor]) -> bool {
+    match factor_of(policy, factors) {
+        Some(SecondFactorKind::Oath(_)) => true,
+        Some(SecondFactorKind::Entra(entra)) => entra.insists_on_codes(policy.push_users),
+        _ => false,
+    }
+}
+
+/// What a policy says of its second factor must be something that this factor knows.
+fn check_terms(position: usize, policy: &Policy, factors: &[SecondFactor], report: &mut Report) {
+    let path = |key: &str| format!("policies[{position}].{key}");
+    match factor_of(policy, factors) {
+        Some(SecondFactorKind::Entra(_)) => {
+            // The cloud tells who has registered only once somebody is prompted: whoever has nothing would pass, for ever and
+            // uncounted.
+            if policy.second_factor == SecondFactorNeed::IfEnrolled {
+                let problem =
+                    "is \"if_enrolled\", and with kind = \"entra\" nobody knows before the prompt who has registered";
+                let remedy =
+                    "Write \"required\", and for a roll-out unregistered = \"allow_by_code\" with unregistered_until.";
+                report.fault(path("second_factor"), problem, remedy);
+            }
+        }
+        _ => {
+            let keys = [("push_users", policy.push_users.is_some()), ("unregistered", policy.unregistered.is_some())];
+            for (key, _) in keys.into_iter().filter(|(_, set)| *set) {
+                let problem = "means nothing here: only a second factor of kind = \"entra\" knows it";
+                report.warn(path(key), problem, "Remove it, or choose such a second factor.");
+            }
+        }
+    }
 }
 
 /// The policies that may decide for a request of this client: those that fit it, up to the first that fits all of its

@@ -12,12 +12,14 @@ mod client_table;
 mod clients;
 mod cluster;
 mod doors;
+mod entra;
 mod first_factor;
 mod identity;
 mod limits;
 mod listen;
 mod names;
 mod networks;
+mod onboarding;
 mod policies;
 mod reply;
 mod report;
@@ -31,11 +33,17 @@ pub use attempts::{AfterSuccess, Attempts, RawAttempts};
 pub use client_table::ClientTable;
 pub use clients::{Client, RawClient, Require};
 pub use cluster::{Cluster, RawCluster, StoreKind};
+pub use entra::{
+    AssertionAlg, Cloud, CloudHosts, EntraBegin, EntraCertificate, EntraFactor, EntraMethod, FollowAffinityUrl, Hosts,
+    Proxy, RawEntra, RawEntraCertificate, Thumbprint, TlsVersion, TokenEndpoint, UnregisteredCode, UpnEcho,
+    VoiceOverride,
+};
 pub use first_factor::{FileFactor, FirstFactor, FirstFactorKind, FirstFactorType, RawFirstFactor};
 pub use identity::{Case, Identity, RawIdentity};
 pub use limits::{Limits, RawLimits};
 pub use listen::{Listen, RawListen};
 pub use names::nearest;
+pub use onboarding::{Day, Onboarding};
 pub use policies::{Outcome, Policy, RawPolicy, SecondFactorNeed, Values};
 pub use report::{Fault, Faults, Report, Warning};
 pub use second_factor::{
@@ -53,6 +61,7 @@ use std::{
     sync::Arc,
 };
 
+use crate::time::Timestamp;
 use names::Names;
 
 /// What stands at the top of the file, before any section.
@@ -141,6 +150,8 @@ pub struct Surroundings<'a> {
     pub host_name: &'a str,
     /// Where secrets come from.
     pub secrets: &'a dyn SecretSource,
+    /// What the time is, for days that are over.
+    pub now: Timestamp,
 }
 
 impl Surroundings<'_> {
@@ -173,8 +184,12 @@ impl Raw {
         let second_factors = Names::check(report, "second_factor", second);
         let identity = self.identity.check(report);
         let client_references = clients::References { clients: &client_names, first_factors: &first_factors };
-        let policy_references =
-            policies::References { clients: &client_names, second_factors: &second_factors, identity: &identity };
+        let policy_references = policies::References {
+            clients: &client_names,
+            second_factors: &second_factors,
+            identity: &identity,
+            now: around.now,
+        };
         let config = Config {
             state_dir: around.resolve(self.state_dir.as_deref().unwrap_or(Path::new(""))),
             listen: self.listen.check(report),
@@ -222,7 +237,15 @@ impl Raw {
         let first = self.first_factor.iter().enumerate();
         let first = first.map(|(index, factor)| (format!("first_factor[{index}].users_file"), &factor.users_file));
         let second = self.second_factor.iter().enumerate();
-        let second = second.map(|(index, factor)| (format!("second_factor[{index}].tokens_file"), &factor.tokens_file));
+        let second = second.flat_map(|(index, factor)| {
+            let section = format!("second_factor[{index}]");
+            let entra = format!("{section}.entra");
+            let keys = factor.entra.certificates.iter().enumerate();
+            let keys = keys.map(|(place, pair)| (format!("{entra}.certificates[{place}].key_file"), &pair.key_file));
+            let keys: Vec<_> = keys.collect();
+            let password = (format!("{entra}.proxy_password_file"), &factor.entra.proxy_password_file);
+            [(format!("{section}.tokens_file"), &factor.tokens_file), password].into_iter().chain(keys)
+        });
         let cluster = [("cluster.key_file".to_owned(), &self.cluster.key_file)];
         let headers = [("telemetry.otlp_headers_file".to_owned(), &self.telemetry.otlp_headers_file)];
         let all = clients.chain(first).chain(second).chain(cluster).chain(headers);

@@ -9,10 +9,13 @@ use super::{
     identity::{Case, Identity, realm},
     names::Names,
     networks::networks,
+    onboarding::{self, Onboarding},
     reply,
     report::Report,
+    second_factor::{PushUsers, Unregistered},
 };
 use crate::radius::Attributes;
+use crate::time::Timestamp;
 
 /// Who may sign in, who needs a second factor, and what the reply tells the VPN server. The first policy whose conditions
 /// all hold decides; a condition that is left out holds for everybody. Where no policy fits, the user is refused.
@@ -21,11 +24,13 @@ use crate::radius::Attributes;
 /// [[policies]]
 /// name = "administrators"
 /// groups = ["vpn-admins"]
+/// second_factor_name = "code"
 /// reply = { Class = "admins", Session-Timeout = "28800" }
 ///
 /// [[policies]]
 /// name = "everybody"
 /// clients = ["vpn-berlin"]
+/// second_factor_name = "phone"
 /// ```
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -57,6 +62,16 @@ pub struct RawPolicy {
     /// Name of the `[[second_factor]]`. May be left out while only one is defined.
     #[schemars(extend("x-type" = "name", "x-default" = "the only one defined"))]
     pub second_factor_name: Option<String>,
+    /// For a second factor of kind `entra`: what happens to those of these users whose default is a push.
+    #[schemars(extend("x-default" = "as the second factor says"))]
+    pub push_users: Option<PushUsers>,
+    /// For a second factor of kind `entra`: what happens to those of these users who have registered none. It takes the place of
+    /// the factor's `unregistered` and `unregistered_until`.
+    #[schemars(extend("x-default" = "as the second factor says"))]
+    pub unregistered: Option<Unregistered>,
+    /// The last day, in UTC, on which `unregistered` of this policy lets anybody pass: `2026-03-31`.
+    #[schemars(extend("x-type" = "date"))]
+    pub unregistered_until: Option<String>,
     /// RADIUS attributes for the reply: name to value, or to a list of values. They are sent sorted by name, and the values of
     /// one name in the order of the list. At most 3500 octets together. An attribute without a name is written by number:
     /// `Attr-18`, `Vendor-9-Attr-1`. Names that belong to the protocol itself
@@ -135,8 +150,20 @@ pub struct Policy {
     pub second_factor: SecondFactorNeed,
     /// Which one; `Some` whenever the policy permits and `second_factor` is not `Off`.
     pub second_factor_name: Option<Arc<str>>,
+    /// What happens to users whose default is a push; `None` leaves it to the factor.
+    pub push_users: Option<PushUsers>,
+    /// What happens to users who are not registered; `None` leaves it to the factor.
+    pub unregistered: Option<Onboarding>,
     /// What the reply carries, encoded; nothing in it collides with what the protocol adds.
     pub reply: Attributes,
+}
+
+impl Policy {
+    /// What this policy says at `now` of users who are not registered: what `Terms` of a prompt carry. `None` leaves it to the
+    /// factor.
+    pub fn unregistered_at(&self, now: Timestamp) -> Option<Unregistered> {
+        self.unregistered.map(|onboarding| onboarding.at(now))
+    }
 }
 
 /// What policies refer to elsewhere.
@@ -144,6 +171,7 @@ pub(super) struct References<'a> {
     pub(super) clients: &'a Names,
     pub(super) second_factors: &'a Names,
     pub(super) identity: &'a Identity,
+    pub(super) now: Timestamp,
 }
 
 pub(super) fn check(raw: &[RawPolicy], report: &mut Report, references: &References<'_>) -> Vec<Policy> {
@@ -187,8 +215,23 @@ impl RawPolicy {
             second_factor: self.second_factor,
             reply: reply::encode(report, &format!("{section}.reply"), self.outcome, &self.reply),
             second_factor_name: self.second_factor_name(report, &section, references.second_factors),
+            push_users: self.push_users,
+            unregistered: self.unregistered(report, &section, references.now),
             name,
         }
+    }
+
+    fn unregistered(&self, report: &mut Report, section: &str, now: Timestamp) -> Option<Onboarding> {
+        let until = self.unregistered_until.as_deref();
+        if let (None, Some(_)) = (self.unregistered, until) {
+            let problem = "is set, and `unregistered` of this policy is not";
+            report.fault(
+                format!("{section}.unregistered_until"),
+                problem,
+                "Set both, or leave both to the second factor.",
+            );
+        }
+        self.unregistered.map(|rule| onboarding::check(report, section, rule, until, now))
     }
 
     fn second_factor_name(&self, report: &mut Report, section: &str, factors: &Names) -> Option<Arc<str>> {

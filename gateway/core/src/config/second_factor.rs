@@ -7,7 +7,12 @@ use std::{
     sync::Arc,
 };
 
-use super::{Surroundings, names::Names, report::Report};
+use super::{
+    Surroundings,
+    entra::{EntraFactor, RawEntra},
+    names::Names,
+    report::Report,
+};
 
 /// What a user must show beside the password; policies choose by name.
 ///
@@ -41,11 +46,21 @@ pub struct RawSecondFactor {
     pub look_ahead: u64,
     /// With `kind = "oath"`: the name that the authenticator app shows beside the account, for tokens enrolled from now on.
     pub issuer: String,
+    /// With `kind = "entra"`, where it is required: see `[second_factor.entra]`.
+    pub entra: RawEntra,
 }
 
 impl Default for RawSecondFactor {
     fn default() -> Self {
-        Self { name: None, kind: None, tokens_file: None, window: 1, look_ahead: 10, issuer: "Orthrus".to_owned() }
+        Self {
+            name: None,
+            kind: None,
+            tokens_file: None,
+            window: 1,
+            look_ahead: 10,
+            issuer: "Orthrus".to_owned(),
+            entra: RawEntra::default(),
+        }
     }
 }
 
@@ -56,6 +71,8 @@ impl Default for RawSecondFactor {
 pub enum SecondFactorType {
     /// Codes of an authenticator app or a hardware token (RFC 6238, RFC 4226).
     Oath,
+    /// Microsoft Entra MFA: whatever method the user has registered there.
+    Entra,
 }
 
 /// What happens to users whose default is a push and who could type a code instead.
@@ -102,18 +119,24 @@ pub struct SecondFactor {
 pub enum SecondFactorKind {
     /// Codes of an authenticator app or a hardware token.
     Oath(OathFactor),
-    #[cfg(test)]
-    #[allow(missing_docs)]
-    Prompting,
+    /// Microsoft Entra MFA.
+    Entra(Arc<EntraFactor>),
 }
 
 impl SecondFactorKind {
+    /// What it needs as local tokens, if it is that.
+    pub fn oath(&self) -> Option<&OathFactor> {
+        match self {
+            Self::Oath(oath) => Some(oath),
+            _ => None,
+        }
+    }
+
     /// Whether it disturbs a person, who then answers elsewhere: a push, a call, a message.
     pub const fn prompts(&self) -> bool {
         match self {
             Self::Oath(_) => false,
-            #[cfg(test)]
-            Self::Prompting => true,
+            Self::Entra(_) => true,
         }
     }
 }
@@ -141,31 +164,49 @@ pub(super) fn check(
     let mut factors = Vec::with_capacity(raw.len());
     for (index, entry) in raw.iter().enumerate() {
         let section = format!("second_factor[{index}]");
-        if entry.kind.is_none() {
-            report.fault(format!("{section}.kind"), "the kind is missing", "Write kind = \"oath\".");
+        let kind = match entry.kind {
+            None => {
+                let remedy = "Write kind = \"oath\" or kind = \"entra\".";
+                report.fault(format!("{section}.kind"), "the kind is missing", remedy);
+                continue;
+            }
+            Some(SecondFactorType::Oath) => SecondFactorKind::Oath(entry.oath(report, around, &section)),
+            Some(SecondFactorType::Entra) => {
+                if entry.tokens_file.is_some() {
+                    let problem = "belongs to kind = \"oath\" and is not used";
+                    report.warn(format!("{section}.tokens_file"), problem, "Remove it, or add a factor of that kind.");
+                }
+                SecondFactorKind::Entra(Arc::new(entry.entra.check(report, around, &format!("{section}.entra"))))
+            }
+        };
+        factors.push(SecondFactor { name: names.at(index), kind });
+    }
+    factors
+}
+
+impl RawSecondFactor {
+    fn oath(&self, report: &mut Report, around: &Surroundings<'_>, section: &str) -> OathFactor {
+        if self.entra != RawEntra::default() {
+            let problem = "belongs to kind = \"entra\" and is not used";
+            report.warn(format!("{section}.entra"), problem, "Remove it, or add a factor of that kind.");
         }
-        let Some(SecondFactorType::Oath) = entry.kind else { continue };
-        if entry.tokens_file.is_none() {
+        if self.tokens_file.is_none() {
             let remedy = "Set it to the file that holds the tokens.";
             report.fault(format!("{section}.tokens_file"), "is missing, and kind = \"oath\" needs it", remedy);
         }
         // `otpauth:` links use the colon between issuer and account.
-        if entry.issuer.is_empty()
-            || entry.issuer.len() > 64
-            || entry.issuer.contains(|c: char| c == ':' || c.is_control())
+        if self.issuer.is_empty()
+            || self.issuer.len() > 64
+            || self.issuer.contains(|c: char| c == ':' || c.is_control())
         {
             let remedy = "Write the name of your organisation: 1 to 64 octets without a colon.";
-            report.fault(format!("{section}.issuer"), format!("{:?} cannot be an issuer", entry.issuer), remedy);
+            report.fault(format!("{section}.issuer"), format!("{:?} cannot be an issuer", self.issuer), remedy);
         }
-        factors.push(SecondFactor {
-            name: names.at(index),
-            kind: SecondFactorKind::Oath(OathFactor {
-                tokens_file: around.resolve(entry.tokens_file.as_deref().unwrap_or(Path::new(""))),
-                window: report.number(&format!("{section}.window"), entry.window, 0..=10),
-                look_ahead: report.number(&format!("{section}.look_ahead"), entry.look_ahead, 1..=100),
-                issuer: entry.issuer.clone(),
-            }),
-        });
+        OathFactor {
+            tokens_file: around.resolve(self.tokens_file.as_deref().unwrap_or(Path::new(""))),
+            window: report.number(&format!("{section}.window"), self.window, 0..=10),
+            look_ahead: report.number(&format!("{section}.look_ahead"), self.look_ahead, 1..=100),
+            issuer: self.issuer.clone(),
+        }
     }
-    factors
 }

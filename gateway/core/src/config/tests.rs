@@ -23,6 +23,9 @@ impl SecretSource for Names {
     }
 }
 
+/// The first of January 2026.
+const NOW: Timestamp = Timestamp::from_secs(1_767_225_600);
+
 const SOUND: [(&str, &str); 5] = [
     ("state_dir", "state_dir = 'state'\n"),
     ("[[clients]]", "[[clients]]\nname = 'vpn'\naddresses = ['192.0.2.10']\nsecret_file = 'a-long-and-random-one'\n"),
@@ -38,7 +41,7 @@ fn check_on(host_name: &str, sections: &str) -> Outcome {
     let (top, rest): (Vec<_>, Vec<_>) = missing.partition(|text| text.starts_with("state_dir"));
     let text = top.concat() + sections + "\n" + &rest.concat();
     let raw: Raw = toml::from_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
-    let around = Surroundings { folder: Path::new("/etc/orthrus"), host_name, secrets: &Names };
+    let around = Surroundings { folder: Path::new("/etc/orthrus"), host_name, secrets: &Names, now: NOW };
     raw.check(&around, Report::default())
 }
 
@@ -155,7 +158,11 @@ fn faults_of_every_kind() {
         ("[[first_factor]]\nname = 'staff'\nusers_file = 'u'", "first_factor[0].kind", "kind = \"file\""),
         ("[[first_factor]]\nname = 'staff'\nkind = 'file'", "first_factor[0].users_file", "needs it"),
         ("[[second_factor]]\nname = 'OFF'\nkind = 'oath'\ntokens_file = 't'", "second_factor[0].name", "no factor"),
-        ("[[second_factor]]\nname = 'code'\ntokens_file = 't'", "second_factor[0].kind", "kind = \"oath\""),
+        (
+            "[[second_factor]]\nname = 'code'\ntokens_file = 't'",
+            "second_factor[0].kind",
+            "kind = \"oath\" or kind = \"entra\"",
+        ),
         ("[[second_factor]]\nname = 'code'\nkind = 'oath'", "second_factor[0].tokens_file", "needs it"),
         (
             "[[second_factor]]\nname = 'code'\nkind = 'oath'\ntokens_file = 't'\nissuer = 'a:b'",
@@ -472,4 +479,160 @@ fn users_and_realms_are_folded_as_names_are() {
         check(&format!("[identity]\ncase = 'keep'\ndomains = {{ Corp = 'Corp.Example' }}\n{policy}")).unwrap();
     assert_eq!(config.policies[0].users, ["Anna"]);
     assert_eq!(config.identity.domains.get("CORP").map(String::as_str), Some("corp.example"));
+}
+
+fn entra(lines: &str) -> String {
+    format!(
+        "[[second_factor]]\nname = 'phone'\nkind = 'entra'\n[second_factor.entra]\n{}{}{lines}\n",
+        if lines.contains("tenant_id") { "" } else { "tenant_id = '3f2b1c0d-5a49-4e8e-9d7c-6b5a49382716'\n" },
+        if lines.contains("certificates") {
+            ""
+        } else {
+            "certificates = [{ certificate_file = 'c', key_file = 'k' }]\n"
+        },
+    )
+}
+
+#[test]
+fn entra_is_sound_with_a_tenant_and_a_certificate() {
+    let (config, warnings) = check(&entra("")).unwrap();
+    assert_eq!(warnings, []);
+    let [SecondFactor { kind: SecondFactorKind::Entra(factor), .. }] = config.second_factors.as_slice() else {
+        panic!("one factor")
+    };
+    assert!(config.prompts("phone"));
+    assert_eq!(factor.hosts.mfa, "strongauthenticationservice.auth.microsoft.com");
+    assert_eq!(factor.hosts.sts, "https://login.microsoftonline.com/");
+    assert_eq!(factor.affinity_hosts, [&*factor.hosts.mfa, &*factor.hosts.resource]);
+    assert_eq!(factor.certificates[0].key_file, PathBuf::from("/etc/orthrus/k"));
+    assert_eq!((factor.proxy.clone(), factor.unregistered), (Proxy::None, Onboarding::default()));
+    assert_eq!(factor.request_timeout, std::time::Duration::from_secs(20));
+
+    let lines = "cloud = 'china'\nsts = 'https://127.0.0.1:8443'\nmfa_host = '127.0.0.1:8443'\n\
+                 proxy = 'http://proxy.example:3128/'\nproxy_user = 'gw'\nproxy_password_env = 'hunter2'\nno_proxy = ['.example']";
+    let (config, warnings) = check(&entra(lines)).unwrap();
+    assert_eq!(warnings, []);
+    let SecondFactorKind::Entra(factor) = &config.second_factors[0].kind else { panic!("it is one") };
+    assert_eq!((factor.hosts.sts.as_str(), factor.hosts.mfa.as_str()), ("https://127.0.0.1:8443/", "127.0.0.1:8443"));
+    assert!(
+        matches!(&factor.proxy, Proxy::Url { url, user: Some((name, _)), .. } if url == "http://proxy.example:3128" && name == "gw")
+    );
+    assert!(!format!("{config:?}").contains("hunter2"));
+}
+
+#[test]
+fn faults_of_entra() {
+    let at = |key: &str| format!("second_factor[0].entra.{key}");
+    for (lines, key, fragment) in [
+        ("tenant_id = ''", "tenant_id", "no tenant id"),
+        ("tenant_id = 'common'", "tenant_id", "whichever one a name belongs to"),
+        ("tenant_id = 'organizations'", "tenant_id", "whichever one"),
+        ("tenant_id = 'contoso.onmicrosoft.com'", "tenant_id", "not a tenant id"),
+        ("client_id = 'x'", "client_id", "not the id of an application"),
+        ("client_id = '00001111-aaaa-2222-bbbb-3333cccc4444'", "client_id", "Leave it out"),
+        ("certificates = []", "certificates", "no certificate"),
+        ("certificates = [{ certificate_file = 'c' }]", "certificates[0].key_file", "is missing"),
+        ("certificates = [{ key_file = 'k' }]", "certificates[0].certificate_file", "is missing"),
+        (
+            "certificates = [{ certificate_file = 'c', key_file = 'k', thumbprint = 'aa' }]",
+            "certificates[0].thumbprint",
+            "not a thumbprint",
+        ),
+        ("sts = 'http://login.example'", "sts", "not an https: address"),
+        ("sts = 'https://login.example?x'", "sts", "not an https: address"),
+        ("sts = 'https://'", "sts", "not an https: address"),
+        ("mfa_host = 'https://mfa.example'", "mfa_host", "not a host"),
+        ("resource_host = 'a b'", "resource_host", "not a host"),
+        ("target_path = '/x'", "target_path", "not a path"),
+        ("target_path = 'a/../b?c'", "target_path", "not a path"),
+        ("affinity_hosts = ['https://x']", "affinity_hosts[0]", "not a host"),
+        ("prompt = ''", "prompt", "cannot be sent"),
+        ("caller_ip = \"a\\u0001\"", "caller_ip", "cannot be sent"),
+        ("user_agent = 'ä'", "user_agent", "cannot be sent"),
+        ("proxy = 'https://proxy.example'", "proxy", "not the address of a proxy"),
+        ("proxy = 'http://user:hunter2@proxy.example'", "proxy", "is not the address"),
+        ("proxy = 'http://p.example'\nproxy_user = 'x'", "proxy_user", "belong together"),
+        ("proxy = 'http://p.example'\nproxy_password_env = 'X'", "proxy_user", "belong together"),
+        ("no_proxy = ['x']", "no_proxy", "`proxy` names none"),
+        ("proxy = 'environment'\nno_proxy = ['x']", "no_proxy", "`proxy` names none"),
+        ("proxy = 'http://p.example'\nno_proxy = ['a,b']", "no_proxy", "neither a host"),
+        ("cipher_suites = ['TLS_RSA_WITH_RC4_128_MD5']", "cipher_suites[0]", "no cipher suite"),
+        (
+            "tls_min_version = '1.3'\ncipher_suites = ['TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256']",
+            "cipher_suites",
+            "nothing older is allowed",
+        ),
+        ("connect_timeout = '2m'", "connect_timeout", "from 1s to 1m"),
+        ("request_timeout = '100ms'", "request_timeout", "from 1s to 1m"),
+        ("breaker_pause = '1h'", "breaker_pause", "from 1s to 10m"),
+        ("streams_per_connection = 0", "streams_per_connection", "out of range"),
+        ("unregistered_until = 'soon'", "unregistered_until", "not a day"),
+    ] {
+        only(&faults(&entra(lines)), &at(key), fragment, lines);
+    }
+    assert!(!faults(&entra("proxy = 'http://user:hunter2@proxy.example'")).concat().contains("hunter2"));
+    let policy = |lines: &str| format!("{}[[policies]]\nname = 'everybody'\n{lines}\n", entra(""));
+    for (lines, path, fragment) in [
+        ("second_factor = 'if_enrolled'", "policies[0].second_factor", "allow_by_code"),
+        ("unregistered_until = '2026-02-01'", "policies[0].unregistered_until", "Set both"),
+        (
+            "unregistered = 'allow_by_code'\nunregistered_until = '1.2.2026'",
+            "policies[0].unregistered_until",
+            "not a day",
+        ),
+    ] {
+        only(&faults(&policy(lines)), path, fragment, lines);
+    }
+}
+
+#[test]
+fn warnings_of_entra() {
+    let at = |key: &str| format!("second_factor[0].entra.{key}");
+    for (lines, key, fragment) in [
+        ("client_id = '11111111-2222-3333-4444-555555555555'", "client_id", "not Microsoft's own"),
+        ("mfa_host = 'adnotifications.windowsazure.com'", "mfa_host", "before 1.1.1850.1"),
+        ("sts = 'https://login.microsoftonline.us'", "sts", "another cloud"),
+        ("cloud = 'usgov'\nresource_host = 'adnotifications.windowsazure.com'", "resource_host", "another cloud"),
+        ("push_users = 'prefer_push'", "push_users", "somebody else's sign-in"),
+        ("upn_echo = 'warn'", "upn_echo", "about another user"),
+        ("follow_affinity_url = 'on_invalid_session'", "follow_affinity_url", "affinity_hosts"),
+        ("method = 'OneWaySMS'", "method", "not proven"),
+        ("unregistered_codes = ['ProofDataNotFound']", "unregistered_codes", "registered something"),
+        ("unregistered_until = '2026-02-01'", "unregistered_until", "nobody who is not registered passes anyway"),
+    ] {
+        only(&warnings(&entra(lines)), &at(key), fragment, lines);
+    }
+    let both = |until: &str| {
+        let found = warnings(&entra(&format!("unregistered = 'allow_by_code'\n{until}")));
+        assert!(found[0].contains("with the password alone"), "{found:?}");
+        found.into_iter().skip(1).collect::<Vec<_>>().concat()
+    };
+    assert!(both("").contains("no last day"));
+    assert!(both("unregistered_until = '2025-12-31'").contains("2025-12-31 is over"));
+    assert!(both("unregistered_until = '2026-06-01'").contains("more than 90 days ahead"));
+    assert_eq!(both("unregistered_until = '2026-01-01'"), "");
+    assert_eq!(both("unregistered_until = '2026-03-31'"), "");
+
+    let policies = "[[policies]]\nname = 'everybody'\npush_users = 'prefer_code'\nunregistered = 'deny'\n";
+    let of_oath = warnings(policies);
+    assert!(of_oath.len() == 2 && of_oath[0].starts_with("policies[0].push_users: "), "{of_oath:?}");
+    let of_entra = warnings(&format!("{}{policies}{}", entra(""), client("challenge = false")));
+    only(&of_entra, "policies[0].second_factor", "challenge = false", policies);
+    let quiet = warnings(&format!("{}{}", entra(""), client("challenge = false")));
+    assert_eq!(quiet, [""; 0], "a push is no code");
+    let unused =
+        warnings("[[second_factor]]\nname = 'code'\nkind = 'oath'\ntokens_file = 't'\nentra = { lcid = 'de-de' }");
+    only(&unused, "second_factor[0].entra", "is not used", "");
+}
+
+#[test]
+fn a_policy_says_what_holds_for_whom_and_how_long() {
+    let lines = "[[policies]]\nname = 'new'\nusers = ['a']\npush_users = 'prefer_code'\nunregistered = 'allow_by_code'\n\
+                 unregistered_until = '2026-01-31'\n[[policies]]\nname = 'others'\n";
+    let (config, _) = check(&format!("{}{lines}", entra(""))).unwrap();
+    let [new, others] = config.policies.as_slice() else { panic!("two policies") };
+    assert_eq!(new.push_users, Some(PushUsers::PreferCode));
+    assert_eq!(new.unregistered_at(NOW), Some(Unregistered::AllowByCode));
+    assert_eq!(new.unregistered_at(Timestamp::from_secs(1_769_904_000)), Some(Unregistered::Deny));
+    assert_eq!((others.push_users, others.unregistered_at(NOW)), (None, None));
 }

@@ -2,6 +2,7 @@
 //! for local tokens the arithmetic here. Nothing in here does I/O.
 
 pub mod base32;
+pub mod entra;
 mod entries;
 pub mod oath;
 pub mod tokens;

@@ -14,6 +14,8 @@ fn policy(name: &str) -> Policy {
         outcome: Outcome::Permit,
         second_factor: SecondFactorNeed::Off,
         second_factor_name: None,
+        push_users: None,
+        unregistered: None,
         reply: Attributes::new(),
     }
 }

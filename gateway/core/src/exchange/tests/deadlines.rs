@@ -3,11 +3,11 @@
 
 use super::super::*;
 use super::world::*;
-use crate::attempt::record::{Authorization, Progress, Purpose};
+use crate::attempt::record::{Authorization, Progress, Purpose, Settled};
 use crate::attempt::transition::Taken;
 use crate::factor::{Approval, CodeWanted, Proved, UsedCodes};
 
-const STAGES: [&str; 12] = [
+const STAGES: [&str; 15] = [
     "Fresh",
     "CheckingFirstFactor",
     "IssuingRound",
@@ -15,6 +15,9 @@ const STAGES: [&str; 12] = [
     "Claiming",
     "Beginning",
     "Issuing",
+    "Awaiting",
+    "Collecting",
+    "Postponing",
     "Taking",
     "CheckingCode",
     "Retrying",
@@ -24,7 +27,12 @@ const STAGES: [&str; 12] = [
 
 /// An exchange that has come to `stage`.
 fn at(stage: &str) -> (World, Run) {
-    let mut world = World::new(REQUIRED);
+    let prompts = ["Awaiting", "Collecting", "Postponing"].contains(&stage);
+    let mut world = World::with(REQUIRED, |config| {
+        if prompts {
+            config.second_factors[0].kind = phone();
+        }
+    });
     if stage == "IssuingRound" {
         world.first.push_back(need_more(b"r1", "More:"));
     }
@@ -39,7 +47,12 @@ fn at(stage: &str) -> (World, Run) {
     let mut run = world.open(&packet);
     if stage != "Fresh" {
         world.feed(&mut run, Input::Start);
-        world.until(&mut run, stage);
+        world.until(&mut run, if prompts { "Awaiting" } else { stage });
+    }
+    match stage {
+        "Collecting" => world.feed(&mut run, Input::News(News::Look)),
+        "Postponing" => world.feed(&mut run, Input::Wake),
+        _ => {}
     }
     assert_eq!(run.stage(), stage);
     world.events.clear();
@@ -65,6 +78,13 @@ pub(super) fn taken_code(first_factor: Option<&str>, last_try: bool) -> Outcome 
     taken(Purpose::Code { factor: "code".into(), session: vec![], authorization }, last_try)
 }
 
+pub(super) fn taken_prompt(first_factor: Option<&str>) -> Outcome {
+    let first_factor = first_factor.map(Into::into);
+    let authorization =
+        Authorization { first_factor, policy: "everybody".into(), reply: REPLY.into(), upn: "alice".into() };
+    taken(Purpose::Collect { epoch: 1, client: "vpn".into(), factor: "code".into(), authorization }, false)
+}
+
 pub(super) fn taken_round() -> Outcome {
     taken(Purpose::Round { factor: "staff".into(), session: vec![] }, false)
 }
@@ -76,15 +96,22 @@ pub(super) fn inputs() -> Vec<(&'static [&'static str], Input)> {
     const BEGUN: &[&str] = &["Beginning"];
     const CODE: &[&str] = &["CheckingCode"];
     // A claim takes any outcome: one that it cannot have ends in silence.
-    const CLAIM: &[&str] = &["Claiming"];
-    const TAKEN: &[&str] = &["Claiming", "Taking"];
-    const DONE: &[&str] = &["Claiming", "IssuingRound", "Issuing", "Retrying", "Settling"];
-    const STORE: &[&str] = &["Claiming", "Taking", "IssuingRound", "Issuing", "Retrying", "Settling"];
+    const CLAIM: &[&str] = &["Claiming", "Collecting", "Postponing"];
+    const TAKEN: &[&str] = &["Claiming", "Collecting", "Postponing", "Taking"];
+    const DONE: &[&str] = &["Claiming", "Collecting", "Postponing", "IssuingRound", "Issuing", "Retrying", "Settling"];
+    const STORE: &[&str] =
+        &["Claiming", "Collecting", "Postponing", "Taking", "IssuingRound", "Issuing", "Retrying", "Settling"];
+    let (id, begun) = (AttemptId([1; 16]), Timestamp::default());
+    let collected = |verdict| Input::Applied(Ok(Outcome::Collected { id, begun, verdict }));
+    let joined = Outcome::Joined { id, begun, epoch: 1, deadline: Timestamp::from_secs(2_000_000_000) };
     let again = || Outcome::ChallengedAlready { id: AttemptId([1; 16]), wire: vec![8; 48], message: "Code:".into() };
     let wanted = CodeWanted::default();
     vec![
         (&["Fresh"], Input::Start),
         (&STAGES, Input::Wake),
+        (&STAGES, Input::News(News::Look)),
+        (&STAGES, Input::News(News::Superseded)),
+        (&STAGES, Input::News(News::CodeWanted(CodeWanted::default()))),
         (FIRST, Input::FirstFactor(FirstFactorAnswer::Proved(Proved::default()))),
         (FIRST, Input::FirstFactor(FirstFactorAnswer::Refused(Reason::WrongPassword))),
         (FIRST, Input::FirstFactor(FirstFactorAnswer::Unavailable(Reason::FirstFactorUnavailable))),
@@ -102,6 +129,11 @@ pub(super) fn inputs() -> Vec<(&'static [&'static str], Input)> {
         (CLAIM, Input::Applied(Ok(Outcome::Claimed { epoch: 1 }))),
         (CLAIM, Input::Applied(Ok(again()))),
         (CLAIM, Input::Applied(Ok(Outcome::PassedAlready { id: AttemptId([1; 16]) }))),
+        (CLAIM, collected(Settled::Passed)),
+        (CLAIM, collected(Settled::Failed(Reason::WrongCode))),
+        (CLAIM, Input::Applied(Ok(joined))),
+        (CLAIM, Input::Applied(Ok(Outcome::Pending))),
+        (CLAIM, Input::Applied(Ok(Outcome::Committed { to: None }))),
         (TAKEN, Input::Applied(Ok(taken_code(Some("staff"), false)))),
         (TAKEN, Input::Applied(Ok(taken_code(Some("staff"), true)))),
         (TAKEN, Input::Applied(Ok(taken_round()))),
@@ -132,9 +164,11 @@ fn every_stage_takes_what_fits_and_nothing_else() {
                 continue;
             }
             assert_eq!(result, Ok(()), "{stage} with {text}");
-            // Exactly two pairs end in an accept: the store's word that this outcome, or the one before it, is committed.
+            // An accept comes of the store's word alone: that this outcome is committed, or the one before it, or that of the
+            // prompt for this packet.
             let word = matches!((stage, text.as_str()), ("Settling", "Applied(Ok(Done))"))
-                || (stage == "Claiming" && text.starts_with("Applied(Ok(PassedAlready"));
+                || (stage == "Claiming" && text.starts_with("Applied(Ok(PassedAlready"))
+                || (text.contains("Collected") && text.contains("Passed"));
             assert_eq!(matches!(run.end, Some(End::Accept(_))), word, "{stage} with {text}");
             assert_eq!(world.finished().len(), usize::from(run.end != end), "{stage} with {text}: one line");
             if stage == "Claiming" && (name == "Applied") && (text.contains("Done") || text.contains("Taken")) {
@@ -157,6 +191,7 @@ fn the_deadline_is_silence_and_never_interrupts_a_commit() {
                 assert_eq!(world.finish(run), accepted(), "what is committed is spoken");
             }
             "Over" => assert_eq!((run.end, world.events.len()), (before, 0)),
+            "Awaiting" => assert_eq!(run.stage(), "Postponing"),
             _ => {
                 assert_eq!(run.end, Some(End::Silence), "{stage}");
                 assert_eq!(world.reason(), Some(Reason::DeadlinePassed));

@@ -9,8 +9,10 @@
 //! fail in the tables at the end: `accept` with `second` = `None`, and a `SecondProof` from any outcome.
 
 use super::super::*;
-use super::deadlines::{inputs, taken_code};
+use super::deadlines::{inputs, taken_code, taken_prompt};
 use super::world::*;
+use crate::attempt::record::{Purpose, Settled};
+use crate::attempt::state::Kind;
 use crate::config::SecondFactorNeed;
 use crate::exchange::verdict::{FirstProof, SecondProof, accept};
 use crate::factor::{Approval, Proved};
@@ -28,6 +30,7 @@ struct Said {
     approved: bool,
     committed: bool,
     passed_already: bool,
+    collected: bool,
 }
 
 impl Said {
@@ -39,9 +42,11 @@ impl Said {
             Input::Code(answer) => self.approved |= matches!(answer, CodeAnswer::Right(_)),
             Input::Applied(Ok(Outcome::Done)) => self.committed |= self.approved,
             Input::Applied(Ok(Outcome::PassedAlready { .. })) => self.passed_already = true,
+            Input::Applied(Ok(Outcome::Collected { verdict: Settled::Passed, .. })) => self.collected = true,
             Input::Applied(Ok(Outcome::Taken(taken))) => {
-                let crate::attempt::record::Purpose::Code { authorization, .. } = &taken.purpose else { return };
-                self.remembered |= authorization.first_factor.is_some();
+                if let Purpose::Code { authorization, .. } | Purpose::Collect { authorization, .. } = &taken.purpose {
+                    self.remembered |= authorization.first_factor.is_some();
+                }
             }
             _ => {}
         }
@@ -50,7 +55,7 @@ impl Said {
     /// Whether `need` is met at a client that leaves the first factor to us, or does not.
     fn suffices(&self, need: SecondFactorNeed, owes_first: bool, second_leg: bool) -> bool {
         let first = self.first || self.remembered;
-        let second = self.committed || self.passed_already;
+        let second = self.committed || self.passed_already || self.collected;
         // The policy was asked on this leg only if the first factor, or the lack of one, led there.
         let asked = !second_leg || self.first;
         let waived = match need {
@@ -98,6 +103,8 @@ struct Play {
     need: SecondFactorNeed,
     client: &'static str,
     second_leg: bool,
+    /// The second factor prompts a person.
+    prompts: bool,
     /// Which input, and from how many it is drawn.
     moves: Vec<(Draw, prop::sample::Index)>,
 }
@@ -108,10 +115,11 @@ fn plays() -> impl Strategy<Value = Play> {
     let client = prop::sample::select(vec!["vpn", "bare", "mute"]);
     let draw = prop_oneof![6 => Just(Draw::Onward), 3 => Just(Draw::Fitting), 1 => Just(Draw::Any)];
     let moves = prop::collection::vec((draw, any::<prop::sample::Index>()), 1..10);
-    (need, client, any::<bool>(), moves).prop_map(|(need, client, second_leg, moves)| Play {
+    (need, client, any::<(bool, bool)>(), moves).prop_map(|(need, client, (second_leg, prompts), moves)| Play {
         need,
         client,
         second_leg,
+        prompts,
         moves,
     })
 }
@@ -121,6 +129,8 @@ fn lies() -> Vec<(&'static [&'static str], Input)> {
     let mut lies = inputs();
     lies.push((&["Taking"], Input::Applied(Ok(taken_code(None, false)))));
     lies.push((&["Taking"], Input::Applied(Ok(taken_code(None, true)))));
+    lies.push((&["Taking"], Input::Applied(Ok(taken_prompt(Some("staff"))))));
+    lies.push((&["Taking"], Input::Applied(Ok(taken_prompt(None)))));
     lies
 }
 
@@ -129,12 +139,15 @@ fn perform(play: &Play) -> Result<bool, TestCaseError> {
     let mut world = World::with(REQUIRED, |config| {
         config.policies[0].second_factor = play.need;
         config.policies[0].second_factor_name = Some("code".into());
+        if play.prompts {
+            config.second_factors[0].kind = phone();
+        }
     });
     let mut packet = world.packet(PASSWORD).at(play.client);
     if play.second_leg {
         let keyring = &world.setting.keyring;
         let state = crate::attempt::state::State {
-            kind: crate::attempt::state::Kind::Code,
+            kind: if play.prompts { Kind::Collect } else { Kind::Code },
             slot: keyring.slot("alice@corp.example"),
             incarnation: 7,
             thread: 3,
@@ -215,6 +228,8 @@ fn only_the_word_that_it_is_committed_makes_a_second_proof() {
         assert_eq!(SecondProof::committed(&outcome).is_some(), outcome == Outcome::Done, "{outcome:?}");
         let passed = matches!(outcome, Outcome::PassedAlready { .. });
         assert_eq!(SecondProof::repeated(&outcome).is_some(), passed, "{outcome:?}");
+        let collected = matches!(outcome, Outcome::Collected { verdict: Settled::Passed, .. });
+        assert_eq!(SecondProof::collected(&outcome).is_some(), collected, "{outcome:?}");
     }
     for (policies, waives) in [(OFF, [true; 4]), (IF_ENROLLED, [false, true, false, false]), (REQUIRED, [false; 4])] {
         let world = World::new(policies);

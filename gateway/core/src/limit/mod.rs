@@ -1,0 +1,3 @@
+//! Limits as plain values.
+
+pub mod breaker;
