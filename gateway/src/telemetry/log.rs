@@ -12,7 +12,7 @@ use tracing_subscriber::{Layer, Registry, fmt};
 const WAITING: usize = 32_768;
 
 /// Libraries that tell of their own workings, which are not ours to tell: with headers and octets at `trace`, where secrets are.
-const QUIET: [&str; 4] = ["actix_server", "hyper", "hyper_util", "reqwest"];
+const QUIET: [&str; 4] = ["actix_server", "h2", "hyper", "hyper_util"];
 
 /// Starts logging for the process, and takes live spans to `traces`. Dropping the guard writes what is left.
 pub fn start(settings: &Telemetry, traces: Option<&Tracing>) -> WorkerGuard {

@@ -1,16 +1,13 @@
 //! The way to the collector: a bounded queue and a thread that empties it. Whoever writes a span never waits; what finds no place is
 //! dropped and counted, and so is what the collector did not take. A collector that is down is told once, and then once a minute.
 
-use anyhow::Context as _;
+use super::client::Client;
 use gateway_core::config::Otlp;
 use opentelemetry::Context;
 use opentelemetry_otlp::{SpanExporter as OtlpExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, Span, SpanData, SpanExporter, SpanProcessor};
-use reqwest::blocking::Client;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::redirect::Policy;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -46,18 +43,9 @@ struct Tally {
 impl Queue {
     /// A queue to the collector. Not to be called within an async runtime.
     pub(super) fn to_collector(otlp: &Otlp, resource: &Resource) -> anyhow::Result<Self> {
-        let mut headers = HeaderMap::new();
-        for (name, value) in &otlp.headers {
-            let name: HeaderName = name.parse().with_context(|| format!("the header {name}"))?;
-            let mut value = HeaderValue::from_bytes(value.expose()).with_context(|| format!("the header {name}"))?;
-            value.set_sensitive(true);
-            headers.append(name, value);
-        }
-        // Headers must not follow a redirect to another host.
-        let client = Client::builder().default_headers(headers).timeout(ANSWER).redirect(Policy::none()).build()?;
         let mut exporter = OtlpExporter::builder()
             .with_http()
-            .with_http_client(client)
+            .with_http_client(Client::new(otlp, ANSWER)?)
             .with_endpoint(format!("{}/v1/traces", otlp.endpoint))
             .with_timeout(ANSWER)
             .build()?;

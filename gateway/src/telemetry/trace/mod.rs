@@ -27,6 +27,7 @@
 //! Spans go into a bounded queue, which a thread of its own empties ([`export`]).
 
 pub mod calls;
+mod client;
 pub mod export;
 pub mod packet;
 pub mod prompt;
