@@ -14,6 +14,7 @@ use opentelemetry_http::{HttpClient, HttpError};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -70,17 +71,22 @@ impl Client {
         request: Request<Bytes>,
     ) -> anyhow::Result<Response<Bytes>> {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        let driving = tokio::spawn(connection);
         let mut request = request.map(Full::new);
         let headers = request.headers_mut();
         headers.extend(self.headers.clone());
         headers.insert(header::HOST, HeaderValue::from_str(uri.authority().context("no host")?.as_str())?);
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         *request.uri_mut() = uri.path_and_query().context("no path")?.as_str().parse()?;
-        let (parts, body) = sender.send_request(request).await?.into_parts();
-        let body = Limited::new(body, ANSWER).collect().await.map_err(|error| anyhow!("the answer: {error}"))?;
-        driving.abort();
-        Ok(Response::from_parts(parts, body.to_bytes()))
+        let mut asking = pin!(async move {
+            let (parts, body) = sender.send_request(request).await?.into_parts();
+            let body = Limited::new(body, ANSWER).collect().await.map_err(|error| anyhow!("the answer: {error}"))?;
+            Ok(Response::from_parts(parts, body.to_bytes()))
+        });
+        tokio::select! {
+            answer = &mut asking => answer,
+            // It ends when everything was read; why it ended before, whoever asks is told.
+            _ = connection => asking.await,
+        }
     }
 }
 
