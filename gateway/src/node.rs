@@ -3,6 +3,7 @@
 
 use crate::backends::Backends;
 use crate::backends::hashing::HashingPool;
+use crate::backends::outside::Outside;
 use crate::clock;
 use crate::learned::Learned;
 use crate::pending::Pending;
@@ -38,6 +39,7 @@ pub struct Node {
     keyring: Keyring,
     owner: Owner,
     pool: Arc<HashingPool>,
+    outside: Outside,
     config_file: Option<PathBuf>,
     /// What nodes remember together.
     pub store: Arc<dyn Store>,
@@ -90,12 +92,17 @@ impl Node {
     ///
     /// Every fault of the files that the configuration names.
     pub fn new(parts: Parts) -> Result<Arc<Self>, Vec<String>> {
-        let backends = Backends::load(&parts.config, &parts.pool)?;
-        Ok(Self::with_backends(parts, backends))
+        let outside = Outside::default();
+        let backends = Backends::load(&parts.config, &parts.pool, &outside, &parts.observer.metrics, None)?;
+        Ok(Self::assemble(parts, backends, outside))
     }
 
     /// Builds the node with these back ends.
     pub fn with_backends(parts: Parts, backends: Backends) -> Arc<Self> {
+        Self::assemble(parts, backends, Outside::default())
+    }
+
+    fn assemble(parts: Parts, backends: Backends, outside: Outside) -> Arc<Self> {
         let Parts { config, config_file, keyring, owner, pool, store, observer, learned, tracing } = parts;
         let active = activate(&config, &keyring, &owner, backends);
         let node = Self {
@@ -103,6 +110,7 @@ impl Node {
             keyring,
             owner,
             pool,
+            outside,
             config_file,
             store,
             observer,
@@ -151,7 +159,9 @@ impl Node {
 
     /// Swaps a whole checked configuration, or changes nothing. What only takes effect at a start stays as it is.
     fn swap(&self, config: &Arc<Config>) -> Result<(), Vec<String>> {
-        let backends = Backends::load(config, &self.pool)?;
+        let old = self.active();
+        let metrics = &self.observer.metrics;
+        let backends = Backends::load(config, &self.pool, &self.outside, metrics, Some(&old.backends))?;
         self.learned.reload(config.limits.learned_sources).map_err(|error| vec![error.to_string()])?;
         self.active.store(Arc::new(activate(config, &self.keyring, &self.owner, backends)));
         self.tell_config(config);

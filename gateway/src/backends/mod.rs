@@ -1,10 +1,14 @@
 //! Who answers for the factors: one file per back end, two traits, and the named lists of the configuration.
 
+pub mod entra;
 pub mod file;
 pub mod hashing;
 pub mod oath;
+pub mod outside;
 pub mod watched;
 
+use crate::telemetry::metrics::Metrics;
+use entra::EntraBackEnd;
 use file::FileFactor;
 use gateway_core::config::{Config, FirstFactorKind, SecondFactorKind};
 use gateway_core::exchange::{Input, Question};
@@ -17,6 +21,7 @@ use gateway_core::reason::Reason;
 use gateway_core::time::Timestamp;
 use hashing::HashingPool;
 use oath::OathFactor;
+use outside::Outside;
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -72,15 +77,23 @@ pub trait SecondFactor: Send + Sync {
 pub struct Backends {
     first: HashMap<Arc<str>, Box<dyn FirstFactor>>,
     second: HashMap<Arc<str>, Box<dyn SecondFactor>>,
+    /// Those of `second` that outlive a reload which leaves them as they are: with their connections and their token.
+    entra: HashMap<Arc<str>, EntraBackEnd>,
 }
 
 impl Backends {
-    /// Loads every back end that `config` names.
+    /// Loads every back end that `config` names. Those of `old` that are configured just as before are kept.
     ///
     /// # Errors
     ///
     /// Every fault of every file, each with path and remedy.
-    pub fn load(config: &Config, pool: &Arc<HashingPool>) -> Result<Self, Vec<String>> {
+    pub fn load(
+        config: &Config,
+        pool: &Arc<HashingPool>,
+        outside: &Outside,
+        metrics: &Arc<Metrics>,
+        old: Option<&Self>,
+    ) -> Result<Self, Vec<String>> {
         let rules = Rules::from(&config.identity);
         let mut faults = Vec::new();
         let mut backends = Self::default();
@@ -93,17 +106,37 @@ impl Backends {
             }
         }
         for factor in &config.second_factors {
-            let SecondFactorKind::Oath(oath) = &factor.kind else {
-                faults.push(format!("second factor {:?}: kind = \"entra\" has no back end yet", factor.name));
-                continue;
-            };
-            let path = oath.tokens_file.clone();
-            match OathFactor::load(factor.name.clone(), path, rules.clone(), oath.window, oath.look_ahead) {
-                Ok(loaded) => backends.add_second(factor.name.clone(), Box::new(loaded)),
-                Err(more) => faults.extend(more),
+            let name = factor.name.clone();
+            match &factor.kind {
+                SecondFactorKind::Oath(oath) => {
+                    let path = oath.tokens_file.clone();
+                    match OathFactor::load(name.clone(), path, rules.clone(), oath.window, oath.look_ahead) {
+                        Ok(loaded) => backends.add_second(name, Box::new(loaded)),
+                        Err(more) => faults.extend(more),
+                    }
+                }
+                SecondFactorKind::Entra(entra) => {
+                    let same = old.and_then(|old| old.entra.get(&name)).filter(|old| old.factor() == entra);
+                    let loaded = match same {
+                        Some(same) => Ok(same.clone()),
+                        None => EntraBackEnd::load(name.clone(), entra.clone(), outside, metrics),
+                    };
+                    match loaded {
+                        Ok(loaded) => {
+                            backends.entra.insert(name.clone(), loaded.clone());
+                            backends.add_second(name, Box::new(loaded));
+                        }
+                        Err(more) => faults.extend(more),
+                    }
+                }
             }
         }
-        if faults.is_empty() { Ok(backends) } else { Err(faults) }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let gone = old.into_iter().flat_map(|old| &old.entra).filter(|(name, _)| !backends.entra.contains_key(*name));
+        gone.for_each(|(_, entra)| entra.retire());
+        Ok(backends)
     }
 
     /// Adds a first factor under its name.

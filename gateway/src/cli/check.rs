@@ -2,7 +2,9 @@
 
 use crate::backends::Backends;
 use crate::backends::hashing::HashingPool;
+use crate::backends::outside::Outside;
 use crate::config::{self, LoadError};
+use crate::telemetry::metrics::Metrics;
 use anyhow::bail;
 use clap::Args;
 use gateway_core::config::Warning;
@@ -29,7 +31,9 @@ pub(super) fn run(options: &CheckConfig, out: &mut dyn Write) -> anyhow::Result<
     let (faults, warnings) = match config::load(&options.file) {
         Ok(loaded) => {
             let pool = Arc::new(HashingPool::new(1, 1)?);
-            let faults = Backends::load(&loaded.config, &pool).err().unwrap_or_default();
+            let metrics = Arc::new(Metrics::new()?);
+            let backends = Backends::load(&loaded.config, &pool, &Outside::default(), &metrics, None);
+            let faults = backends.err().unwrap_or_default();
             (faults, loaded.warnings)
         }
         Err(LoadError::Faulty { faults, warnings, .. }) => {

@@ -9,6 +9,11 @@ use std::{collections::BTreeMap, ffi::OsString};
 
 use super::schema;
 
+/// The proxies that this process's environment names, as curl reads it: HTTPS_PROXY, ALL_PROXY, NO_PROXY in either case.
+pub fn proxies_of_environment() -> hyper_util::client::proxy::matcher::Matcher {
+    hyper_util::client::proxy::matcher::Matcher::from_env()
+}
+
 const PREFIX: &str = "ORTHRUS__";
 const SEPARATOR: &str = "__";
 

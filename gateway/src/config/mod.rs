@@ -7,6 +7,7 @@ mod read;
 mod reference;
 mod schema;
 
+pub use environment::proxies_of_environment;
 pub use reference::reference;
 
 use gateway_core::config::{Config, Faults, Report, Surroundings, Warning};

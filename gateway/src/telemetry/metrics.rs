@@ -60,6 +60,20 @@ pub struct Metrics {
     pub config_info: IntGaugeVec,
     /// Clients whose secret is weak.
     pub secret_weak: IntGaugeVec,
+    /// Questions to Microsoft by factor, endpoint and what came.
+    pub entra_requests: IntCounterVec,
+    /// How long they took.
+    pub entra_duration: HistogramVec,
+    /// Results by factor, operation and class.
+    pub entra_results: IntCounterVec,
+    /// Results that are not known.
+    pub entra_unknown: IntCounterVec,
+    /// Whether Microsoft is being left alone.
+    pub entra_breaker: IntGaugeVec,
+    /// When the token in force ends.
+    pub entra_token_expiry: IntGaugeVec,
+    /// When certificates end.
+    pub certificate_expiry: IntGaugeVec,
     /// Events that found no place in the ring.
     pub events_dropped: IntCounter,
     /// Spans that were not sent.
@@ -238,6 +252,49 @@ impl Metrics {
                 "orthrus_secret_weak",
                 "1 for a client whose shared secret is shorter than 16 octets.",
                 &["client"],
+            )?,
+            entra_requests: counters(
+                r,
+                "orthrus_entra_http_requests_total",
+                "Questions to Microsoft; endpoint is token, begin or end, status the HTTP status or its class, not_asked (no \
+                 connection), lost (cut off) or late.",
+                &["factor", "endpoint", "status"],
+            )?,
+            entra_duration: histograms(
+                r,
+                "orthrus_entra_http_duration_seconds",
+                "How long questions to Microsoft took; begin has the human in it.",
+                &["factor", "endpoint"],
+            )?,
+            entra_results: counters(
+                r,
+                "orthrus_entra_results_total",
+                "What Microsoft answered, by class of result; operation is begin, poll or code.",
+                &["factor", "operation", "class"],
+            )?,
+            entra_unknown: counters(
+                r,
+                "orthrus_entra_unknown_results_total",
+                "Results that this release does not know; each was a refusal, and stands verbatim in the log.",
+                &["factor"],
+            )?,
+            entra_breaker: gauges(
+                r,
+                "orthrus_entra_breaker_state",
+                "0 while Microsoft is asked, 2 while it is left alone after failures, 1 while one sign-in tries.",
+                &["factor"],
+            )?,
+            entra_token_expiry: gauges(
+                r,
+                "orthrus_entra_token_expiry_timestamp_seconds",
+                "When the token in force ends, in seconds since 1970; without sign-ins it is not renewed.",
+                &["factor"],
+            )?,
+            certificate_expiry: gauges(
+                r,
+                "orthrus_certificate_expiry_timestamp_seconds",
+                "When a certificate ends, in seconds since 1970; use is what it is for.",
+                &["name", "use"],
             )?,
             events_dropped: register(
                 r,

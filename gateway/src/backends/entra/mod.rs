@@ -1,0 +1,243 @@
+//! Second factor `entra`: Microsoft Entra MFA. What is asked and what an answer means is in [`gateway_core::factor::entra`]; here
+//! is who asks. Everything runs on the threads of [`Outside`]; an arbiter waits for the answer, and dropping the answer gives the
+//! question up.
+
+mod calls;
+mod certificates;
+mod connect;
+mod http;
+mod meters;
+mod pool;
+mod tls;
+mod tokens;
+mod trace;
+
+use super::outside::{Outside, Task};
+use super::watched::{Reload, Watched};
+use super::{Answer, SecondFactor};
+use crate::clock;
+use crate::telemetry::metrics::Metrics;
+use certificates::Certificates;
+use connect::Connector;
+use gateway_core::config::{EntraBegin, EntraFactor};
+use gateway_core::factor::entra::{Begin, End, assumed, token};
+use gateway_core::factor::{BeginAnswer, BeginQuestion, CodeAnswer, CodeQuestion, Enrolment, PollAnswer, PollQuestion};
+use gateway_core::identity::Identity;
+use gateway_core::limit::breaker::Breaker;
+use gateway_core::reason::Reason;
+use gateway_core::time::Timestamp;
+use meters::Meters;
+use pool::Pool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokens::Tokens;
+use tokio::runtime::Handle;
+
+/// Warnings of certificates that end begin so many seconds before.
+const ENDS_SOON: u64 = 30 * 86_400;
+
+/// One configured tenant.
+#[derive(Clone)]
+pub struct EntraBackEnd {
+    inner: Arc<Inner>,
+    outside: Outside,
+}
+
+struct Inner {
+    name: Arc<str>,
+    factor: Arc<EntraFactor>,
+    certificates: Certificates,
+    authorities: Option<Watched<String>>,
+    connector: Arc<Connector>,
+    /// The token endpoint's connections.
+    sts: Arc<Pool>,
+    /// The service's connections.
+    mfa: Arc<Pool>,
+    /// Those to the hosts of AffinityUrl.
+    affinity: Vec<(String, Arc<Pool>)>,
+    sts_host: String,
+    token_path: String,
+    begin_path: String,
+    end_path: String,
+    tokens: Tokens,
+    breaker: Mutex<Breaker>,
+    meters: Meters,
+}
+
+impl Inner {
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connections to a host out of the configuration.
+    fn pool_for(&self, host: &str) -> Arc<Pool> {
+        let other = self.affinity.iter().find(|(known, _)| *known == host && host != self.factor.hosts.mfa);
+        other.map_or(&self.mfa, |(_, pool)| pool).clone()
+    }
+
+    /// Says what is to be known of the certificates, at the start and after each change.
+    fn tell_certificates(&self) {
+        let now = clock::now();
+        for (place, credential) in self.certificates.all().iter().enumerate() {
+            let ends = credential.validity.not_after;
+            self.meters.certificate_expires(place, ends.as_secs());
+            let (factor, certificate) = (&*self.name, &*credential.name);
+            for warning in &credential.warnings {
+                tracing::warn!(factor, certificate, "a certificate should be replaced: {warning}");
+            }
+            if now > ends {
+                tracing::warn!(factor, certificate, "a certificate is over and is not used: renew it, or remove it");
+            } else if now < credential.validity.not_before {
+                tracing::warn!(factor, certificate, "a certificate is not valid yet and is not used: check the clock");
+            } else if ends.as_secs() - now.as_secs() < ENDS_SOON {
+                let days = (ends.as_secs() - now.as_secs()) / 86_400;
+                tracing::warn!(factor, certificate, days, "a certificate ends soon: renew it and register the new one");
+            }
+        }
+        if self.certificates.usable(now).is_empty() {
+            let reason = Reason::NoUsableCertificate;
+            tracing::error!(factor = &*self.name, reason_id = reason.id(), "{} {}", reason.cause(), reason.remedy());
+        }
+    }
+}
+
+impl EntraBackEnd {
+    /// Reads certificates, keys and authorities; asks nobody yet.
+    ///
+    /// # Errors
+    ///
+    /// All faults, each with its path.
+    pub fn load(
+        name: Arc<str>,
+        factor: Arc<EntraFactor>,
+        outside: &Outside,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, Vec<String>> {
+        let certificates = Certificates::load(&factor.certificates);
+        // Read with a look at what is in it, so that a damaged file never takes the place of a sound one.
+        let authorities = factor.ca_file.clone().map(|path| {
+            Watched::load(path, |text| match tls::from_pem(text) {
+                Ok(_) => Ok(text.to_owned()),
+                Err(fault) => Err(vec![fault]),
+            })
+        });
+        let (certificates, authorities) = match (certificates, authorities.transpose()) {
+            (Ok(certificates), Ok(authorities)) => (certificates, authorities),
+            (certificates, authorities) => {
+                return Err(certificates.err().into_iter().chain(authorities.err()).flatten().collect());
+            }
+        };
+        let pem = authorities.as_ref().map(|watched| watched.current().clone());
+        let tls = tls::client(&factor, pem.as_deref().map(String::as_str));
+        let tls = tls.map_err(|fault| vec![format!("second factor {name:?}: {fault}")])?;
+        let connector = Arc::new(Connector::new(&factor, tls));
+        let hosts = &factor.hosts;
+        let url = token::url(&factor);
+        let (sts_host, token_path) =
+            url.strip_prefix("https://").and_then(|rest| rest.split_once('/')).unwrap_or_default();
+        let (sts_host, token_path) = (sts_host.to_owned(), format!("/{token_path}"));
+        let pool = |host: &str| Pool::new(host.to_owned(), connector.clone(), factor.streams_per_connection);
+        let path = |operation: &str| format!("/{}/{operation}", hosts.target_path);
+        let inner = Inner {
+            sts: pool(&sts_host),
+            mfa: pool(&hosts.mfa),
+            affinity: factor.affinity_hosts.iter().map(|host| (host.clone(), pool(host))).collect(),
+            begin_path: path(Begin::OPERATION),
+            end_path: path(End::OPERATION),
+            tokens: Tokens::default(),
+            breaker: Mutex::new(Breaker::new(factor.breaker_failures, factor.breaker_pause)),
+            meters: Meters::new(name.clone(), metrics.clone()),
+            name,
+            certificates,
+            authorities,
+            connector,
+            sts_host,
+            token_path,
+            factor,
+        };
+        inner.meters.breaker(0);
+        inner.tell_certificates();
+        Ok(Self { inner: Arc::new(inner), outside: outside.clone() })
+    }
+
+    /// What it was built from.
+    pub fn factor(&self) -> &Arc<EntraFactor> {
+        &self.inner.factor
+    }
+
+    /// Takes its gauges away: it is no longer configured.
+    pub fn retire(&self) {
+        self.inner.meters.forget(self.inner.certificates.all().len());
+    }
+
+    fn handle(&self) -> Option<Handle> {
+        let handle = self.outside.handle();
+        if let Err(error) = &handle {
+            tracing::error!(factor = &*self.inner.name, %error, "there are no threads to ask with");
+        }
+        handle.ok()
+    }
+
+    /// Whether prompts are held open until the user has answered.
+    fn holds(&self) -> bool {
+        match self.inner.factor.begin {
+            EntraBegin::Auto | EntraBegin::Held => true,
+            EntraBegin::Polled => !assumed::ASYNC_PUSH_RADIUS,
+        }
+    }
+}
+
+impl SecondFactor for EntraBackEnd {
+    /// Who has registered what, only the cloud knows, and it tells when it is asked to begin: there a user without a second factor
+    /// is refused, or passes by the rule of `unregistered`.
+    fn enrolment(&self, _user: &Identity) -> Answer<Enrolment> {
+        Answer::Now(Enrolment::Enrolled)
+    }
+
+    fn begin(&self, question: &BeginQuestion) -> Answer<BeginAnswer> {
+        let Some(handle) = self.handle() else { return Answer::Now(BeginAnswer::Unavailable(Reason::Overload)) };
+        let work = calls::begin(self.inner.clone(), question.clone(), self.holds());
+        let task = Task::begin(&handle, work);
+        // A task that died may have asked before.
+        Answer::Later(Box::pin(async move { task.await.unwrap_or(BeginAnswer::Denied(Reason::Unexpected)) }))
+    }
+
+    fn poll(&self, question: &PollQuestion) -> Answer<PollAnswer> {
+        let Some(handle) = self.handle() else { return Answer::Now(PollAnswer::Unavailable(Reason::Overload)) };
+        let task = Task::begin(&handle, calls::poll(self.inner.clone(), question.clone()));
+        Answer::Later(Box::pin(async move { task.await.unwrap_or(PollAnswer::Unavailable(Reason::Unexpected)) }))
+    }
+
+    fn check_code(&self, question: &CodeQuestion, _now: Timestamp) -> Answer<CodeAnswer> {
+        let Some(handle) = self.handle() else { return Answer::Now(CodeAnswer::Unavailable(Reason::Overload)) };
+        let CodeQuestion { id, session, code, .. } = question;
+        let work = calls::check_code(self.inner.clone(), *id, session.clone(), code.duplicate());
+        let task = Task::begin(&handle, work);
+        Answer::Later(Box::pin(async move { task.await.unwrap_or(CodeAnswer::Unavailable(Reason::Unexpected)) }))
+    }
+
+    fn reload_if_changed(&self) -> Reload {
+        let inner = &self.inner;
+        let mut outcome = inner.certificates.reload_if_changed();
+        if outcome == Reload::Reloaded {
+            inner.tell_certificates();
+        }
+        let Some(authorities) = &inner.authorities else { return outcome };
+        match authorities.reload_if_changed() {
+            Reload::Unchanged => {}
+            Reload::Reloaded => match tls::client(&inner.factor, Some(&authorities.current())) {
+                Ok(tls) => {
+                    inner.connector.set_tls(tls);
+                    if outcome == Reload::Unchanged {
+                        outcome = Reload::Reloaded;
+                    }
+                }
+                Err(fault) => outcome = Reload::Faulty(vec![fault]),
+            },
+            faulty @ Reload::Faulty(_) => outcome = faulty,
+        }
+        outcome
+    }
+}
+
+#[cfg(test)]
+mod tests;
