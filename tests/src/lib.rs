@@ -9,6 +9,7 @@
 //! | [`restless`] | a NAS that hides its retransmissions |
 //! | [`token`] | a person's authenticator app |
 //! | [`relay`] | a bad network |
+//! | [`entra`] | an organisation with Entra MFA, simulated |
 //! | [`metrics`] | a scraper |
 //! | [`radclient`], [`pyrad`], [`collector`], [`namespace`] | peers that others wrote, and the networks they live in |
 //! | [`vectors`] | the packets of `tests/vectors` |
@@ -16,6 +17,7 @@
 pub mod binary;
 pub mod client;
 pub mod collector;
+pub mod entra;
 pub mod gateway;
 pub mod metrics;
 pub mod namespace;
