@@ -4,7 +4,7 @@ use super::super::driver::Driver;
 use super::*;
 use crate::backends::SecondFactor;
 use crate::telemetry::trace::tests::Recorded;
-use crate::telemetry::trace::trace_headers;
+use crate::telemetry::trace::trace_header;
 use cluster::Applied;
 use gateway_core::attempt::driver::Prompt;
 use gateway_core::attempt::record::{AttemptId, AttemptKey, Authorization, PacketDigest};
@@ -23,7 +23,7 @@ const ID: AttemptId = AttemptId([3; 16]);
 
 /// A second factor that is asked by a push, denied at once; it keeps the header that a call to the cloud would have carried.
 #[derive(Clone, Default)]
-struct Cloud(Arc<Mutex<String>>);
+struct Cloud(Arc<Mutex<Option<(&'static str, String)>>>);
 
 impl SecondFactor for Cloud {
     fn enrolment(&self, _: &Identity) -> Answer<Enrolment> {
@@ -34,8 +34,7 @@ impl SecondFactor for Cloud {
         let (id, header) = (question.id, self.0.clone());
         Answer::Later(Box::pin(async move {
             actix_rt::task::yield_now().await;
-            let [(_, value)] = trace_headers(id);
-            *header.lock().unwrap() = value;
+            *header.lock().unwrap() = trace_header(id);
             BeginAnswer::Denied(Reason::PromptUnanswered)
         }))
     }
@@ -164,5 +163,5 @@ async fn a_prompt_writes_the_root_and_the_cloud_is_told_the_span_that_calls_it()
     let spans = recorded.spans();
     let begin = spans.iter().find(|span| span.name == "begin").unwrap();
     let expected = format!("00-{}-{}-01", begin.span_context.trace_id(), begin.span_context.span_id());
-    assert_eq!(*cloud.0.lock().unwrap(), expected);
+    assert_eq!(*cloud.0.lock().unwrap(), Some(("traceparent", expected)));
 }

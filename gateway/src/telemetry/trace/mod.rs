@@ -15,7 +15,7 @@
 //!   were answered. They cannot be live spans: a packet learns from the store which attempt it belongs to, so that its first steps
 //!   have a trace only afterwards. The exchange's actor keeps them; without tracing it keeps nothing.
 //! - **Questions to a second factor are live spans** of `tracing` ([`calls`]), carried by `tracing-opentelemetry`: the attempt is
-//!   known by then, whatever a back end does beneath is their child, and [`trace_headers`] hands their context on.
+//!   known by then, whatever a back end does beneath is their child, and [`trace_header`] hands their context on.
 //! - **The root** is written by the packet or the prompt that commits the outcome, which the store lets happen once; by the packet,
 //!   where the attempt never was in the store; by the reloader, where nobody answered a challenge. Packets may end after it: those that collect
 //!   the outcome of a prompt do. An attempt has no root where its actor or its node died.
@@ -60,17 +60,14 @@ use tracing_subscriber::registry::LookupSpan;
 /// traces, those of the exporter's HTTP client among them.
 pub const TARGET: &str = "orthrus::trace";
 
-/// Names the attempt's trace to whoever is called on its behalf (W3C Trace Context), so that what they record becomes part of it:
-/// under the live span that is current, otherwise under the root, marked as not recorded. To be called in the back end's
-/// method or in the future that it returns; a task that is spawned has no current span.
-pub fn trace_headers(id: AttemptId) -> [(&'static str, String); 1] {
+/// Names the attempt's trace to whoever is called on its behalf (W3C Trace Context), so that what they record hangs under the span
+/// that is current; `None` where the attempt is not traced. To be called in the back end's method or in the future that it returns;
+/// a task that is spawned has the span only if it is given it (`in_current_span`).
+pub fn trace_header(id: AttemptId) -> Option<(&'static str, String)> {
     let current = tracing::Span::current().context();
     let span = current.span().span_context().clone();
-    let (span, recorded) = match span.trace_id() == trace_id(id) {
-        true => (span.span_id(), u8::from(span.is_sampled())),
-        false => (root_id(id), 0),
-    };
-    [("traceparent", format!("00-{}-{span}-{recorded:02x}", trace_id(id)))]
+    let ours = span.trace_id() == trace_id(id) && span.is_sampled();
+    ours.then(|| ("traceparent", format!("00-{}-{}-01", span.trace_id(), span.span_id())))
 }
 
 /// The attempt's own id.
