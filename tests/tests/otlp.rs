@@ -1,10 +1,11 @@
 //! Traces: one for each sign-in, whole, and without a secret. rotel is the collector.
 
+use entra_cloud::{Cloud, Operation, Settings};
 use gateway_core::radius::Code;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use tests::collector::Collector;
-use tests::{Client, Gateway, Request, Setup, SoftToken, eventually};
+use tests::{Client, Gateway, Request, Setup, SoftToken, entra, eventually};
 
 const PASSWORD: &str = "correct-horse-8675309";
 
@@ -107,6 +108,62 @@ fn rotel_receives_a_sign_in_of_two_packets_as_one_trace() {
         assert!(!collector.has_seen(secret.as_bytes()), "{secret} was exported");
     }
     assert!(!collector.has_seen(&challenge.state()), "a State was exported");
+}
+
+#[test]
+fn rotel_receives_a_push_as_one_trace_and_the_cloud_is_told_which_span_asks() {
+    let (collector, cloud) = (Collector::start(), Cloud::start(Settings::default()));
+    let setup = entra::setup(&cloud, &["approve"]).of_entra("begin", "polled");
+    let gateway = setup.set("telemetry.otlp_endpoint", collector.endpoint()).start();
+    assert_eq!(entra::sign_in(&gateway, "approve"), entra::accepted());
+
+    let [line] = lines_with(&gateway, "accept", 1).try_into().unwrap();
+    let spans = whole(&collector, &line, 14);
+    let paths: Vec<_> = tree(&spans).into_iter().map(|(path, count)| (path, count == 1)).collect();
+    let expected = [
+        "sign-in",
+        "sign-in/packet",
+        "sign-in/packet/claim",
+        "sign-in/packet/collect",
+        "sign-in/packet/enrolment",
+        "sign-in/packet/first factor",
+        "sign-in/packet/policy",
+        "sign-in/packet/reply",
+        "sign-in/packet/wait",
+        "sign-in/prompt",
+        "sign-in/prompt/begin",
+        "sign-in/prompt/commit",
+        "sign-in/prompt/poll",
+        "sign-in/prompt/save",
+    ];
+    assert_eq!(paths, expected.map(|path| (path.to_owned(), true)));
+
+    let named = |name: &str| spans.iter().find(|span| span["name"] == name).unwrap();
+    let header = |span: &Value| Some(format!("00-{}-{}-01", text(&span["trace"]), text(&span["span"])));
+    for (operation, span) in [(Operation::Begin, "begin"), (Operation::End, "poll")] {
+        let seen = cloud.seen().into_iter().find(|seen| seen.operation == operation).unwrap();
+        assert_eq!(seen.header("traceparent"), header(named(span)), "{operation:?}");
+    }
+    for secret in [entra::PASSWORD, tests::SECRET] {
+        assert!(!collector.has_seen(secret.as_bytes()), "{secret} was exported");
+    }
+    for seen in cloud.seen() {
+        let bearer = seen.header("authorization").unwrap_or_default();
+        let token = bearer.trim_start_matches("Bearer ");
+        assert!(token.is_empty() || !collector.has_seen(token.as_bytes()), "the token was exported");
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap()
+}
+
+#[test]
+fn a_cloud_is_told_nothing_of_what_is_not_traced() {
+    let cloud = Cloud::start(Settings::default());
+    let gateway = entra::setup(&cloud, &["approve"]).start();
+    assert_eq!(entra::sign_in(&gateway, "approve"), entra::accepted());
+    assert!(cloud.seen().iter().all(|seen| seen.header("traceparent").is_none()));
 }
 
 #[test]
