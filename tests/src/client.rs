@@ -186,6 +186,13 @@ impl Client {
         self
     }
 
+    /// Gives up after so long.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.give_up_after = patience;
+        self
+    }
+
     /// Its address and port.
     pub fn local(&self) -> SocketAddr {
         self.socket.local_addr().expect("it is bound")

@@ -6,20 +6,24 @@
 //! | [`setup`] | an operator who writes a configuration |
 //! | [`gateway`] | the process: started, reloaded, stopped, killed |
 //! | [`client`] | a NAS |
+//! | [`restless`] | a NAS that hides its retransmissions |
 //! | [`token`] | a person's authenticator app |
 //! | [`relay`] | a bad network |
+//! | [`entra`] | an organisation with Entra MFA, simulated |
 //! | [`metrics`] | a scraper |
 //! | [`radclient`], [`pyrad`], [`namespace`] | peers that others wrote, and the networks they live in |
 //! | [`vectors`] | the packets of `tests/vectors` |
 
 pub mod binary;
 pub mod client;
+pub mod entra;
 pub mod gateway;
 pub mod metrics;
 pub mod namespace;
 pub mod pyrad;
 pub mod radclient;
 pub mod relay;
+pub mod restless;
 pub mod setup;
 pub mod token;
 pub mod vectors;
@@ -28,6 +32,7 @@ pub mod wait;
 pub use client::{Client, Reply, Request};
 pub use gateway::Gateway;
 pub use relay::{Faults, Relay};
+pub use restless::Restless;
 pub use setup::{NAS, SECRET, Setup};
 pub use token::SoftToken;
 pub use wait::{PATIENCE, eventually};

@@ -1,6 +1,7 @@
 //! A bad network between a NAS and the gateway: it loses, duplicates and reorders datagrams in both directions. What it
 //! does to the nth datagram of a flow follows from its seed alone.
 
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use std::collections::{BTreeMap, HashMap};
@@ -45,8 +46,8 @@ pub struct Relay {
     thread: Option<JoinHandle<()>>,
 }
 
-/// How long a thread listens before it looks whether something is due or it should stop.
-const TICK: Duration = Duration::from_millis(2);
+/// How many milliseconds the thread listens before it looks whether something is due or it should stop.
+const TICK: u8 = 2;
 
 impl Relay {
     /// Stands before `server`.
@@ -54,7 +55,7 @@ impl Relay {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has ports");
         let address = socket.local_addr().expect("it is bound");
         let (tally, stop) = (Arc::new(Tally::default()), Arc::new(AtomicBool::new(false)));
-        let front = Front { socket: Arc::new(socket), server, seed, faults, tally: tally.clone(), stop: stop.clone() };
+        let front = Front { socket, server, seed, faults, tally: tally.clone(), stop: stop.clone() };
         let thread = Some(std::thread::spawn(move || front.run()));
         Self { address, tally, stop, thread }
     }
@@ -79,9 +80,10 @@ impl Drop for Relay {
     }
 }
 
-/// The side of the NASes: one upstream socket for each of their ports, so that the gateway sees them apart.
+/// The side of the NASes: one upstream socket for each of their ports, so that the gateway sees them apart. One thread waits
+/// for all of them, however many ports a NAS uses.
 struct Front {
-    socket: Arc<UdpSocket>,
+    socket: UdpSocket,
     server: SocketAddr,
     seed: u64,
     faults: Faults,
@@ -89,43 +91,55 @@ struct Front {
     stop: Arc<AtomicBool>,
 }
 
+/// One port of a NAS.
+struct Flow {
+    nas: SocketAddr,
+    upstream: UdpSocket,
+    there: Direction,
+    back: Direction,
+}
+
+/// What stands for the socket of the NASes' side among the events; flows have their number.
+const FRONT: u64 = u64::MAX;
+
 impl Front {
     fn run(self) {
-        let mut flows: HashMap<SocketAddr, (Arc<UdpSocket>, Direction)> = HashMap::new();
-        let mut backs = Vec::new();
+        let epoll = Epoll::new(EpollCreateFlags::empty()).expect("there are descriptors");
+        let watch = |socket: &UdpSocket, number| {
+            socket.set_nonblocking(true).expect("it is a socket");
+            epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, number)).expect("there is room");
+        };
+        watch(&self.socket, FRONT);
+        let mut flows: Vec<Flow> = Vec::new();
+        let mut numbers: HashMap<SocketAddr, usize> = HashMap::new();
+        let mut events = [EpollEvent::empty(); 64];
         while !self.stop.load(Ordering::Relaxed) {
-            let received = receive(&self.socket);
-            if let Some((octets, nas)) = received {
-                let number = flows.len() as u64;
-                let (_, direction) = flows.entry(nas).or_insert_with(|| {
-                    let upstream = Arc::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has ports"));
-                    backs.push(self.back(upstream.clone(), nas, number));
-                    (upstream, self.direction(2 * number))
-                });
-                direction.take(octets, &self.tally);
-            }
-            for (upstream, direction) in flows.values_mut() {
-                direction.release(|octets| drop(upstream.send_to(octets, self.server)));
-            }
-        }
-        for back in backs {
-            let _ = back.join();
-        }
-    }
-
-    /// The way back of one flow.
-    fn back(&self, upstream: Arc<UdpSocket>, nas: SocketAddr, number: u64) -> JoinHandle<()> {
-        let (socket, server, tally, stop) = (self.socket.clone(), self.server, self.tally.clone(), self.stop.clone());
-        let mut direction = self.direction(2 * number + 1);
-        std::thread::spawn(move || {
-            while !stop.load(Ordering::Relaxed) {
-                if let Some((octets, from)) = receive(&upstream) {
-                    assert_eq!(from, server, "a reply must come from where the request went");
-                    direction.take(octets, &tally);
+            let ready = epoll.wait(&mut events, TICK).unwrap_or_default();
+            for event in &events[..ready] {
+                if event.data() == FRONT {
+                    while let Some((octets, nas)) = receive(&self.socket) {
+                        let number = *numbers.entry(nas).or_insert_with(|| {
+                            let number = flows.len() as u64;
+                            let upstream = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has ports");
+                            watch(&upstream, number);
+                            let (there, back) = (self.direction(2 * number), self.direction(2 * number + 1));
+                            flows.push(Flow { nas, upstream, there, back });
+                            flows.len() - 1
+                        });
+                        flows[number].there.take(octets, &self.tally);
+                    }
+                } else if let Some(flow) = usize::try_from(event.data()).ok().and_then(|at| flows.get_mut(at)) {
+                    while let Some((octets, from)) = receive(&flow.upstream) {
+                        assert_eq!(from, self.server, "a reply must come from where the request went");
+                        flow.back.take(octets, &self.tally);
+                    }
                 }
-                direction.release(|octets| drop(socket.send_to(octets, nas)));
             }
-        })
+            for Flow { nas, upstream, there, back } in &mut flows {
+                there.release(|octets| drop(upstream.send_to(octets, self.server)));
+                back.release(|octets| drop(self.socket.send_to(octets, *nas)));
+            }
+        }
     }
 
     fn direction(&self, number: u64) -> Direction {
@@ -136,15 +150,14 @@ impl Front {
 
 fn receive(socket: &UdpSocket) -> Option<(Vec<u8>, SocketAddr)> {
     let mut buffer = vec![0; 8192];
-    socket.set_read_timeout(Some(TICK)).expect("it is a span of time");
     match socket.recv_from(&mut buffer) {
         Ok((length, from)) => {
             buffer.truncate(length);
             Some((buffer, from))
         }
-        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {
-            None
-        }
+        // Nothing more, or the port of a NAS that is gone.
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => None,
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => None,
         Err(error) => panic!("{error}"),
     }
 }
@@ -185,6 +198,9 @@ impl Direction {
     }
 
     fn release(&mut self, mut send: impl FnMut(&[u8])) {
+        if self.waiting.is_empty() {
+            return;
+        }
         let later = self.waiting.split_off(&(Instant::now(), u64::MAX));
         std::mem::replace(&mut self.waiting, later).into_values().for_each(|octets| send(&octets));
     }

@@ -116,6 +116,21 @@ impl Setup {
         self.secret(&file, secret)
     }
 
+    /// The only second factor, instead of the tokens file.
+    #[must_use]
+    pub fn second_factor(mut self, factor: Table) -> Self {
+        self.config.insert("second_factor".into(), Value::Array(vec![factor.into()]));
+        self
+    }
+
+    /// Changes the only second factor.
+    #[must_use]
+    pub fn edit_second_factor(mut self, change: impl FnOnce(&mut Table)) -> Self {
+        let factors = self.config.get_mut("second_factor").and_then(Value::as_array_mut).expect("there is a list");
+        change(factors.first_mut().and_then(Value::as_table_mut).expect("there is one"));
+        self
+    }
+
     /// A file that holds a secret.
     #[must_use]
     pub fn secret(mut self, file: &str, secret: &str) -> Self {

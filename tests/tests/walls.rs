@@ -17,7 +17,7 @@ const ARROWS: [(&str, &[&str]); 4] = [
 ];
 
 /// Packages that ship nothing, and may depend on all of them.
-const TESTS: [&str; 2] = ["tests", "bench"];
+const TESTS: [&str; 3] = ["tests", "bench", "entra-cloud"];
 
 /// Packages that bring a clock, a socket, a runtime or randomness. The core reaches none of them, not even by way of others.
 const POWERS: [&str; 22] = [

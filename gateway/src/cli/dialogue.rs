@@ -1,4 +1,4 @@
-//! The NAS's side of a sign-in, for `signin` and `quickstart`: requests over real UDP, retransmitted, every reply verified.
+//! The NAS's side of a sign-in, for `signin`, `quickstart` and demonstrations: requests over real UDP, retransmitted, every reply verified.
 
 use crate::clock::OsEntropy;
 use anyhow::{Context, bail};
@@ -12,7 +12,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 /// A NAS, as far as one sign-in needs it.
-pub(super) struct Nas {
+pub struct Nas {
     socket: UdpSocket,
     server: SocketAddr,
     secret: SharedSecret,
@@ -23,21 +23,29 @@ pub(super) struct Nas {
 }
 
 /// What came back.
-pub(super) enum Reply {
+pub enum Reply {
+    /// Access-Accept.
     Accept,
+    /// Access-Reject.
     Reject,
-    Challenge { state: Vec<u8>, question: String },
+    /// Access-Challenge.
+    Challenge {
+        /// Its State.
+        state: Vec<u8>,
+        /// What the user reads.
+        question: String,
+    },
+    /// No reply to any of the tries.
     Nothing,
 }
 
 impl Nas {
-    pub(super) fn new(
-        server: SocketAddr,
-        secret: Secret,
-        timeout: Duration,
-        tries: u32,
-        signs: bool,
-    ) -> anyhow::Result<Self> {
+    /// One that waits `timeout` for each reply, sends each packet `tries` times at most, and signs its requests or does not.
+    ///
+    /// # Errors
+    ///
+    /// No socket can be had, or there is no way to the server.
+    pub fn new(server: SocketAddr, secret: Secret, timeout: Duration, tries: u32, signs: bool) -> anyhow::Result<Self> {
         let any: SocketAddr = if server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
         let socket = UdpSocket::bind(any).context("no UDP socket to send from")?;
         socket.connect(server).with_context(|| format!("{server} cannot be reached"))?;
@@ -46,7 +54,11 @@ impl Nas {
     }
 
     /// Sends one Access-Request and waits for its reply; tells both.
-    pub(super) fn ask(
+    ///
+    /// # Errors
+    ///
+    /// Something is too long for RADIUS, or the reply is none.
+    pub fn ask(
         &mut self,
         user: &str,
         password: &Secret,

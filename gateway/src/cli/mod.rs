@@ -1,7 +1,7 @@
 //! The command line: one file per command.
 
 mod check;
-mod dialogue;
+pub mod dialogue;
 mod edit;
 mod quickstart;
 mod serve;

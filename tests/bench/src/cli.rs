@@ -22,6 +22,8 @@ pub(crate) enum Command {
     Compare(Compare),
     /// Writes a server's configuration and tells how to start it, for profiling.
     Prepare(Prepare),
+    /// People who look for their phones: memory each, how late an approval is seen, and whether others notice.
+    Pending(Pending),
     /// The most that the generator can do: what answers does nothing but answer.
     Ceiling(Ceiling),
 }
@@ -127,6 +129,35 @@ pub(crate) struct Compare {
     #[command(flatten)]
     pub(crate) servers: Servers,
     /// Writes every figure of every run there as well.
+    #[arg(long)]
+    pub(crate) json: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct Pending {
+    /// How many wait at once, one run each.
+    #[arg(long, value_delimiter = ',', default_value = "2000,50000")]
+    pub(crate) prompts: Vec<usize>,
+    /// How the gateway waits for them.
+    #[arg(long, value_delimiter = ',', default_value = "polled,held")]
+    pub(crate) begin: Vec<String>,
+    /// Prompts begun per second.
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) begin_rate: u32,
+    /// Approvals of which it is measured how late they are seen.
+    #[arg(long, default_value_t = 500)]
+    pub(crate) approvals: usize,
+    /// Sign-ins per second that need no phone.
+    #[arg(long, default_value_t = 200)]
+    pub(crate) others_rate: u32,
+    /// Thread pools of FreeRADIUS, one run each; an empty list leaves it out.
+    #[arg(long, value_delimiter = ',', num_args = 0.., default_value = "32,1024")]
+    pub(crate) freeradius_pools: Vec<u32>,
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+    #[command(flatten)]
+    pub(crate) servers: Servers,
+    /// Writes the figures there as well.
     #[arg(long)]
     pub(crate) json: Option<PathBuf>,
 }

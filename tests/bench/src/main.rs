@@ -13,6 +13,7 @@ mod freeradius;
 mod generator;
 mod load;
 mod orthrus;
+mod pending;
 mod people;
 mod report;
 mod scenario;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         cli::Command::Load(arguments) => load::run(&arguments),
         cli::Command::Compare(arguments) => compare::run(&arguments),
         cli::Command::Prepare(arguments) => load::prepare(&arguments),
+        cli::Command::Pending(arguments) => pending::run(&arguments),
         cli::Command::Ceiling(arguments) => ceiling::run(&arguments),
     };
     match done {

@@ -56,7 +56,7 @@ fn begin_memory(setup: &Setup<'_>, config: &Path) -> Result<()> {
 }
 
 /// A file that nobody else can read: the configuration check insists on it.
-fn secret_file(path: &Path, text: &str) -> Result<()> {
+pub(crate) fn secret_file(path: &Path, text: &str) -> Result<()> {
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
     file.and_then(|mut file| file.write_all(text.as_bytes()))
         .with_context(|| format!("cannot write {}", path.display()))

@@ -78,10 +78,18 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a fresh server, with nothing remembered, and waits until it answers.
     pub(crate) fn start(kind: Kind, scenario: Scenario, users: u32, servers: &Servers) -> Result<Self> {
+        Self::start_with(servers, |dir, listen| prepare(kind, &Setup { dir, listen, scenario, users, servers }))
+    }
+
+    /// Starts what `prepare` has written a configuration for, and waits until it answers.
+    pub(crate) fn start_with(
+        servers: &Servers,
+        prepare: impl FnOnce(&Path, SocketAddr) -> Result<Command>,
+    ) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("orthrus-bench-").tempdir()?;
         // Free now; nobody else picks it in the next moments, as the system hands out ports in turn.
         let address = UdpSocket::bind("127.0.0.1:0")?.local_addr()?;
-        let mut command = prepare(kind, &Setup { dir: dir.path(), listen: address, scenario, users, servers })?;
+        let mut command = prepare(dir.path(), address)?;
         let output = dir.path().join("output");
         let file = File::create(&output)?;
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
@@ -96,7 +104,7 @@ impl Server {
             let text = read_to_string(&output).unwrap_or_default();
             let tail: Vec<&str> = text.lines().rev().take(20).collect();
             let tail = tail.into_iter().rev().collect::<Vec<_>>().join("\n");
-            format!("{} does not answer; its last words:\n{tail}", kind.name())
+            format!("{} does not answer; its last words:\n{tail}", program.display())
         })?;
         Ok(server)
     }

@@ -122,9 +122,6 @@ pub enum SecondFactorKind {
     Oath(OathFactor),
     /// Microsoft Entra MFA.
     Entra(Arc<EntraFactor>),
-    #[cfg(test)]
-    #[allow(missing_docs)]
-    Prompting,
 }
 
 impl SecondFactorKind {
@@ -141,8 +138,6 @@ impl SecondFactorKind {
         match self {
             Self::Oath(_) => false,
             Self::Entra(_) => true,
-            #[cfg(test)]
-            Self::Prompting => true,
         }
     }
 }

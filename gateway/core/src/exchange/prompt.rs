@@ -50,7 +50,12 @@ impl Facts {
     pub(super) fn drive(&mut self, permit: Permit, epoch: u64, claimed: Timestamp, turn: &mut Turn<'_>) -> Stage {
         let setting = self.setting.clone();
         let deadline = claimed.after(setting.config.attempts.deadline);
-        let terms = Terms { code: self.request.client.challenge, ..Terms::default() };
+        let policy = setting.config.policies.get(permit.policy);
+        let terms = Terms {
+            code: self.request.client.challenge,
+            push_users: policy.and_then(|policy| policy.push_users),
+            unregistered: policy.and_then(|policy| policy.unregistered_at(turn.now)),
+        };
         turn.effects.push(Effect::Drive(Box::new(Prompt {
             key: self.key.clone(),
             epoch,

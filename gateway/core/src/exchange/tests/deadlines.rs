@@ -5,7 +5,6 @@ use super::super::*;
 use super::world::*;
 use crate::attempt::record::{Authorization, Progress, Purpose, Settled};
 use crate::attempt::transition::Taken;
-use crate::config::SecondFactorKind;
 use crate::factor::{Approval, CodeWanted, Proved, UsedCodes};
 
 const STAGES: [&str; 15] = [
@@ -31,7 +30,7 @@ fn at(stage: &str) -> (World, Run) {
     let prompts = ["Awaiting", "Collecting", "Postponing"].contains(&stage);
     let mut world = World::with(REQUIRED, |config| {
         if prompts {
-            config.second_factors[0].kind = SecondFactorKind::Prompting;
+            config.second_factors[0].kind = phone();
         }
     });
     if stage == "IssuingRound" {

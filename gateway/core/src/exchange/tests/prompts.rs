@@ -3,7 +3,6 @@
 use super::super::*;
 use super::world::*;
 use crate::attempt::driver::{Driver, Effect as Drives, Input as Said, Load};
-use crate::config::SecondFactorKind;
 use crate::factor::{Approval, PollAnswer};
 
 const COME_BACK: &str = "Approve the sign-in on your phone, then press Enter:";
@@ -19,7 +18,7 @@ struct Phone {
 impl Phone {
     fn new(change: impl FnOnce(&mut Config)) -> Self {
         let world = World::with(REQUIRED, |config| {
-            config.second_factors[0].kind = SecondFactorKind::Prompting;
+            config.second_factors[0].kind = phone();
             change(config);
         });
         Self { world, driver: None, news: None }

@@ -13,7 +13,7 @@ use super::deadlines::{inputs, taken_code, taken_prompt};
 use super::world::*;
 use crate::attempt::record::{Purpose, Settled};
 use crate::attempt::state::Kind;
-use crate::config::{SecondFactorKind, SecondFactorNeed};
+use crate::config::SecondFactorNeed;
 use crate::exchange::verdict::{FirstProof, SecondProof, accept};
 use crate::factor::{Approval, Proved};
 use proptest::prelude::*;
@@ -140,7 +140,7 @@ fn perform(play: &Play) -> Result<bool, TestCaseError> {
         config.policies[0].second_factor = play.need;
         config.policies[0].second_factor_name = Some("code".into());
         if play.prompts {
-            config.second_factors[0].kind = SecondFactorKind::Prompting;
+            config.second_factors[0].kind = phone();
         }
     });
     let mut packet = world.packet(PASSWORD).at(play.client);

@@ -6,7 +6,7 @@
 use super::super::*;
 use crate::attempt::record::PacketDigest;
 use crate::attempt::records::Records;
-use crate::config::{Raw, Report, SecretSource, Surroundings};
+use crate::config::{Raw, Report, SecondFactorKind, SecretSource, Surroundings};
 use crate::entropy::Counting;
 use crate::factor::oath::{self, Algorithm, Token};
 use crate::factor::{CodeWanted, NeedMore, Offer, Proved, TokenId};
@@ -91,6 +91,20 @@ fn config(policies: &str) -> Config {
         now: Timestamp::default(),
     };
     raw.check(&around, Report::default()).unwrap_or_else(|(faults, _)| panic!("{faults}")).0
+}
+
+/// A second factor that prompts a person.
+pub(super) fn phone() -> SecondFactorKind {
+    let entra = "
+        [[second_factor]]
+        name = 'phone'
+        kind = 'entra'
+        [second_factor.entra]
+        tenant_id = '3f2b1c0d-5a49-4e8e-9d7c-6b5a49382716'
+        certificates = [{ certificate_file = 'certificate', key_file = 'key' }]
+    ";
+    let policy = "[[policies]]\nname = 'everybody'\nsecond_factor_name = 'phone'\n";
+    config(&format!("{entra}{policy}")).second_factors.pop().unwrap().kind
 }
 
 /// How an exchange ended, as the NAS sees it.
