@@ -77,7 +77,7 @@ impl Default for Settings {
 pub struct Seen {
     /// What it asked.
     pub operation: Operation,
-    /// Its elements, in order.
+    /// Its elements, in order; behind them the entries of its dictionary, as `property KEY`.
     pub fields: Vec<(String, String)>,
     /// Its headers.
     pub headers: Vec<(String, String)>,
@@ -87,6 +87,12 @@ impl Seen {
     /// The content of an element.
     pub fn field(&self, name: &str) -> Option<String> {
         self.fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.clone())
+    }
+
+    /// The names of its elements, in order.
+    pub fn elements(&self) -> Vec<&str> {
+        let names = self.fields.iter().map(|(name, _)| name.as_str());
+        names.filter(|name| !name.starts_with("property ")).collect()
     }
 
     /// A header.

@@ -174,7 +174,9 @@ async fn connect(
         _ => "GetAvailableAuthenticationMethodsRequest",
     };
     let request = xml::read(body, root, state.settings.strict).ok_or(400_u16)?;
-    let fields = request.fields.iter().map(|(name, value)| (name.clone(), value.clone().unwrap_or_default())).collect();
+    let elements = request.fields.iter().map(|(name, value)| (name.clone(), value.clone().unwrap_or_default()));
+    let properties = request.properties.iter().map(|(key, value)| (format!("property {key}"), value.clone()));
+    let fields = elements.chain(properties).collect();
     state.see(Seen { operation, fields, headers: headers.to_vec() });
     let answer = match operation {
         Operation::Begin => connector::begin(state, &request).await,

@@ -163,7 +163,11 @@ pub(super) async fn check_code(inner: Arc<Inner>, id: AttemptId, session: Vec<u8
         return first;
     };
     let call = Call { host: &host, path: &path, ..inner.end_call(id) };
-    judge(&inner, &call, &end).await
+    match judge(&inner, &call, &end).await {
+        // The first answer stands: the session is over, wherever the address led.
+        CodeAnswer::Unavailable(_) => first,
+        second => second,
+    }
 }
 
 async fn judge(inner: &Arc<Inner>, call: &Call<'_>, end: &End<'_>) -> CodeAnswer {
