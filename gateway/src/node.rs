@@ -8,6 +8,7 @@ use crate::clock;
 use crate::learned::Learned;
 use crate::pending::Pending;
 use crate::telemetry::observer::Observer;
+use crate::telemetry::trace::Tracing;
 use admin_api::{Check, Control, Readiness};
 use arc_swap::ArcSwap;
 use cluster::Store;
@@ -48,6 +49,8 @@ pub struct Node {
     pub learned: Learned,
     /// The prompts that are out.
     pub pending: Pending,
+    /// Writes traces, where a collector is configured.
+    pub tracing: Option<Arc<Tracing>>,
     in_progress: AtomicUsize,
     draining: AtomicBool,
     /// Sockets that are served.
@@ -78,6 +81,8 @@ pub struct Parts {
     pub observer: Observer,
     /// Which sources sign.
     pub learned: Learned,
+    /// Writes traces.
+    pub tracing: Option<Arc<Tracing>>,
 }
 
 impl Node {
@@ -98,7 +103,7 @@ impl Node {
     }
 
     fn assemble(parts: Parts, backends: Backends, outside: Outside) -> Arc<Self> {
-        let Parts { config, config_file, keyring, owner, pool, store, observer, learned } = parts;
+        let Parts { config, config_file, keyring, owner, pool, store, observer, learned, tracing } = parts;
         let active = activate(&config, &keyring, &owner, backends);
         let node = Self {
             active: ArcSwap::from_pointee(active),
@@ -111,6 +116,7 @@ impl Node {
             observer,
             learned,
             pending: Pending::default(),
+            tracing,
             in_progress: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             listening: AtomicUsize::new(0),
@@ -215,6 +221,7 @@ fn needs_start(old: &Config, new: &Config) -> Vec<&'static str> {
         ("cluster.key_file", key(old) != key(new)),
         ("telemetry.log_format", old.telemetry.log_format != new.telemetry.log_format),
         ("telemetry.log_level", old.telemetry.log_level != new.telemetry.log_level),
+        ("telemetry.otlp_endpoint, otlp_headers_file or otlp_sample", old.telemetry.otlp != new.telemetry.otlp),
         ("limits.password_checks", a.password_checks != b.password_checks),
         ("limits.password_queue", a.password_queue != b.password_queue),
         ("limits.attempts", a.attempts != b.attempts),
@@ -270,6 +277,8 @@ impl Control for Node {
         metrics.mfa_pending.set(i64::try_from(self.pending.len()).unwrap_or(i64::MAX));
         metrics.store_records.set(i64::try_from(health.records).unwrap_or(i64::MAX));
         metrics.store_failing.set(health.failing.into());
+        let lost = self.tracing.as_ref().map_or(0, |tracing| tracing.dropped());
+        metrics.traces_dropped.inc_by(lost.saturating_sub(metrics.traces_dropped.get()));
         metrics.text().map_err(|error| error.to_string())
     }
 

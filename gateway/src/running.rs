@@ -9,6 +9,7 @@ use crate::listen::udp::{Bound, Buffers};
 use crate::node::{Node, Parts};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::observer::Observer;
+use crate::telemetry::trace::Tracing;
 use actix::Actor;
 use actix_rt::Arbiter;
 use actix_web::{App, HttpServer, dev::ServerHandle};
@@ -38,13 +39,18 @@ pub struct Running {
     pub admin_address: Option<SocketAddr>,
 }
 
-/// Starts a node; it serves when this returns. To be called within an actix system.
+/// Starts a node; it serves when this returns. To be called within an actix system. `tracing` was started before, and is
+/// stopped by the caller.
 ///
 /// # Errors
 ///
 /// A file of the configuration has faults, a socket cannot be bound, or `state_dir` cannot be used: each named, with what to
 /// do. Nothing is left running.
-pub async fn start(config: Arc<Config>, config_file: Option<PathBuf>) -> anyhow::Result<Running> {
+pub async fn start(
+    config: Arc<Config>,
+    config_file: Option<PathBuf>,
+    tracing: Option<Arc<Tracing>>,
+) -> anyhow::Result<Running> {
     let now = clock::now();
     let mut entropy = OsEntropy::new();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -70,6 +76,7 @@ pub async fn start(config: Arc<Config>, config_file: Option<PathBuf>) -> anyhow:
         store,
         observer: Observer::new(Arc::new(metrics), limits.event_ring),
         learned,
+        tracing,
         config: config.clone(),
     };
     let node = Node::new(parts).map_err(|faults| anyhow!(faults.join("\n")))?;

@@ -11,11 +11,12 @@
 //! | [`relay`] | a bad network |
 //! | [`entra`] | an organisation with Entra MFA, simulated |
 //! | [`metrics`] | a scraper |
-//! | [`radclient`], [`pyrad`], [`namespace`] | peers that others wrote, and the networks they live in |
+//! | [`radclient`], [`pyrad`], [`collector`], [`namespace`] | peers that others wrote, and the networks they live in |
 //! | [`vectors`] | the packets of `tests/vectors` |
 
 pub mod binary;
 pub mod client;
+pub mod collector;
 pub mod entra;
 pub mod gateway;
 pub mod metrics;

@@ -25,7 +25,7 @@ pub fn ask(server: SocketAddr, secret: &str, request: &Value) -> Value {
 }
 
 /// The Python that `tests/run` made, in the target folder.
-fn python() -> PathBuf {
+pub fn python() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
     target.join("interop-venv/bin/python")
 }

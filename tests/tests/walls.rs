@@ -20,7 +20,7 @@ const ARROWS: [(&str, &[&str]); 4] = [
 const TESTS: [&str; 3] = ["tests", "bench", "entra-cloud"];
 
 /// Packages that bring a clock, a socket, a runtime or randomness. The core reaches none of them, not even by way of others.
-const POWERS: [&str; 22] = [
+const POWERS: [&str; 24] = [
     "actix",
     "actix-rt",
     "actix-web",
@@ -34,6 +34,7 @@ const POWERS: [&str; 22] = [
     "mio",
     "nix",
     "notify",
+    "opentelemetry",
     "rand",
     "redis",
     "reqwest",
@@ -43,6 +44,7 @@ const POWERS: [&str; 22] = [
     "tempfile",
     "time",
     "tokio",
+    "tracing",
 ];
 
 /// What the core's `clippy.toml` must ban: the ways to a clock, a wait, a thread, the environment, a file and a socket.

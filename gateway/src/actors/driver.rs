@@ -6,6 +6,7 @@ use super::messages::OfferTaken;
 use crate::backends::Answer;
 use crate::clock;
 use crate::node::{Active, Node};
+use crate::telemetry::trace;
 use actix::prelude::*;
 use cluster::Applied;
 use gateway_core::attempt::driver::{self, Effect, Input, Load, Prompt};
@@ -20,12 +21,16 @@ pub struct Driver {
     active: Arc<Active>,
     wake: Option<SpawnHandle>,
     ended: bool,
+    /// What it did so far, where there are traces.
+    trail: Option<Box<trace::prompt::Prompt>>,
 }
 
 impl Driver {
     /// For a prompt that was claimed; the caller enters it into the table of pending prompts.
     pub fn new(prompt: Box<Prompt>, (node, active): (Arc<Node>, Arc<Active>)) -> Self {
-        Self { core: driver::Driver::new(prompt, clock::now()), node, active, wake: None, ended: false }
+        let now = clock::now();
+        let trail = node.tracing.as_ref().map(|tracing| trace::prompt::Prompt::new(tracing, now));
+        Self { core: driver::Driver::new(prompt, now), node, active, wake: None, ended: false, trail }
     }
 
     /// Feeds one input, performs all its effects, then feeds what was answered at once.
@@ -35,6 +40,9 @@ impl Driver {
             let now = clock::now();
             let limit = self.active.setting.config.limits.pending_prompts;
             let load = Load { pending: self.node.pending.len(), limit };
+            if let Some(trail) = &mut self.trail {
+                trail.input(&input, now);
+            }
             for effect in self.core.step(input, load, now) {
                 self.perform(effect, now, &mut inputs, ctx);
             }
@@ -42,13 +50,16 @@ impl Driver {
     }
 
     fn perform(&mut self, effect: Effect, now: Timestamp, inputs: &mut VecDeque<Input>, ctx: &mut Context<Self>) {
+        if let Some(trail) = &mut self.trail {
+            trail.effect(&effect, now);
+        }
         match effect {
             Effect::Begin(question) => {
-                let answer = self.active.backends.begin(&question);
+                let answer = trace::calls::within(self.call("begin"), || self.active.backends.begin(&question));
                 self.take(answer, Input::Begun, inputs, ctx);
             }
             Effect::Poll(question) => {
-                let answer = self.active.backends.poll(&question);
+                let answer = trace::calls::within(self.call("poll"), || self.active.backends.poll(&question));
                 self.take(answer, Input::Polled, inputs, ctx);
             }
             Effect::Apply(transition) => match self.node.store.apply(*transition, now) {
@@ -74,6 +85,10 @@ impl Driver {
             }
             Effect::Emit(event) => self.node.observer.observe(event, now),
         }
+    }
+
+    fn call(&self, name: &'static str) -> Option<tracing::Span> {
+        self.trail.as_ref()?.call(name, self.core.prompt())
     }
 
     fn take<T: 'static>(
@@ -123,5 +138,8 @@ impl Handler<OfferTaken> for Driver {
 impl Drop for Driver {
     fn drop(&mut self) {
         self.end();
+        if let Some(trail) = self.trail.take() {
+            trail.finish(self.core.prompt(), self.node.observer.names_users(), clock::now());
+        }
     }
 }

@@ -8,6 +8,7 @@ use crate::clock::{self, OsEntropy};
 use crate::listen::reply_to::ReplyTo;
 use crate::node::{Active, Node, Permit};
 use crate::pending::Waiter;
+use crate::telemetry::trace;
 use actix::prelude::*;
 use cluster::{Applied, StoreError};
 use gateway_core::attempt::driver::Prompt;
@@ -45,6 +46,8 @@ pub struct Exchange {
     digest: PacketDigest,
     /// The attempt whose prompt it waits for.
     waits_for: Option<Box<AttemptKey>>,
+    /// What it did so far, where there are traces.
+    trail: Option<Box<trace::packet::Packet>>,
     _permit: Permit,
 }
 
@@ -60,8 +63,9 @@ impl Exchange {
         permit: Permit,
     ) -> Self {
         let (client, digest) = (request.client.clone(), request.digest);
-        let setting = active.setting.clone();
+        let (setting, received) = (active.setting.clone(), request.received);
         let core = exchange::Exchange::new(request, setting, &mut *entropy.borrow_mut());
+        let trail = node.tracing.as_ref().map(|tracing| trace::packet::Packet::new(tracing, core.id(), received));
         Self {
             core,
             entropy,
@@ -74,6 +78,7 @@ impl Exchange {
             wake: None,
             digest,
             waits_for: None,
+            trail,
             _permit: permit,
         }
     }
@@ -87,12 +92,19 @@ impl Exchange {
                 return;
             }
             let now = clock::now();
+            if let Some(trail) = &mut self.trail {
+                trail.input(&input, now);
+            }
             let step = self.core.step(input, now, &mut *self.entropy.borrow_mut());
             let effects = match step {
                 Ok(effects) => effects,
                 Err(unexpected) => {
                     let step = Step::Unexpected { stage: unexpected.stage, input: unexpected.input };
-                    self.node.observer.observe(Event::Step { id: self.core.id(), step }, now);
+                    let id = self.core.id();
+                    if let Some(trail) = &mut self.trail {
+                        trail.unexpected(id, now);
+                    }
+                    self.node.observer.observe(Event::Step { id, step }, now);
                     return self.end(End::Forgotten, ctx);
                 }
             };
@@ -103,11 +115,17 @@ impl Exchange {
     }
 
     fn perform(&mut self, effect: Effect, now: Timestamp, inputs: &mut VecDeque<Input>, ctx: &mut Context<Self>) {
+        if let Some(trail) = &mut self.trail {
+            trail.effect(&effect, self.node.observer.names_users(), now);
+        }
         match effect {
-            Effect::Ask(question) => match self.active.backends.ask(question, now) {
-                Answer::Now(input) => inputs.push_back(input),
-                Answer::Later(answer) => self.wait(answer, ctx),
-            },
+            Effect::Ask(question) => {
+                let span = self.trail.as_ref().and_then(|trail| trail.call(&question));
+                match trace::calls::within(span, || self.active.backends.ask(question, now)) {
+                    Answer::Now(input) => inputs.push_back(input),
+                    Answer::Later(answer) => self.wait(answer, ctx),
+                }
+            }
             Effect::Apply(transition) => match self.node.store.apply(*transition, now) {
                 Applied::Now(outcome) => inputs.push_back(applied(outcome)),
                 Applied::Later(outcome) => self.wait(Box::pin(async move { applied(outcome.await) }), ctx),
@@ -174,7 +192,8 @@ impl Exchange {
             Ok(reply) => Some(reply.into()),
             Err(error) => {
                 let reason = Reason::ReplyTooLong;
-                tracing::error!(client = &*self.client.name, %error, reason_id = reason.id(), "{} {}", reason.cause(), reason.remedy());
+                let id = self.core.id();
+                tracing::error!(attempt = %id, client = &*self.client.name, %error, reason_id = reason.id(), "{} {}", reason.cause(), reason.remedy());
                 None
             }
         }

@@ -66,6 +66,10 @@ fn round(node: &Node) {
     let now = clock::now();
     for unanswered in node.store.sweep(now) {
         let Unanswered { id, key, begun, reason } = unanswered;
-        node.observer.observe(Event::Unanswered { id, reason, user: key.user, client: key.group, begun }, now);
+        let event = Event::Unanswered { id, reason, user: key.user, client: key.group, begun };
+        if let Some(tracing) = &node.tracing {
+            tracing.unanswered(&event, node.observer.names_users(), now);
+        }
+        node.observer.observe(event, now);
     }
 }

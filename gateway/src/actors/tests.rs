@@ -11,6 +11,7 @@ use crate::listen::reply_to::ReplyTo;
 use crate::node::{Node, Parts};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::observer::Observer;
+use crate::telemetry::trace::Tracing;
 use actix::prelude::*;
 use admin_api::Control;
 use cluster::{Journal, MemoryStore, Settings};
@@ -30,6 +31,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
+
+mod traces;
 
 const SECRET: &str = "a secret for the tests";
 const AUTHENTICATOR: [u8; 16] = [9; 16];
@@ -67,6 +70,10 @@ struct Bench {
 }
 
 fn bench() -> Bench {
+    bench_with(None, Backends::default())
+}
+
+fn bench_with(tracing: Option<Arc<Tracing>>, mut backends: Backends) -> Bench {
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {
         fs::write(dir.path().join(name), text).unwrap();
@@ -103,9 +110,9 @@ fn bench() -> Bench {
         store: Arc::new(MemoryStore::new(journal, settings)),
         observer: Observer::new(Arc::new(Metrics::new().unwrap()), 100),
         learned: Learned::load(&config.state_dir, 10).unwrap(),
+        tracing,
         config,
     };
-    let mut backends = Backends::default();
     backends.add_first("local".into(), Box::new(Scripted));
     Bench { node: Node::with_backends(parts, backends), _dir: dir }
 }

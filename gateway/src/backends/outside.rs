@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::{JoinError, JoinHandle};
+use tracing::Instrument;
 
 /// Waiting takes no CPU, and the CPU of a call is small beside that of its TLS.
 const THREADS: usize = 2;
@@ -58,9 +59,9 @@ impl fmt::Debug for Outside {
 pub struct Task<T>(JoinHandle<T>);
 
 impl<T: Send + 'static> Task<T> {
-    /// Begins `work` on `handle`.
+    /// Begins `work` on `handle`, within the span that is current.
     pub fn begin(handle: &Handle, work: impl Future<Output = T> + Send + 'static) -> Self {
-        Self(handle.spawn(work))
+        Self(handle.spawn(work.in_current_span()))
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::config;
 use crate::running::start;
 use crate::telemetry::log;
+use crate::telemetry::trace::Tracing;
 use admin_api::Control;
 use anyhow::bail;
 use gateway_core::config::Config;
@@ -22,17 +23,21 @@ fn patience(config: &Config) -> Duration {
     if prompts { PATIENCE.max(config.attempts.deadline.saturating_add(Duration::from_secs(5))) } else { PATIENCE }
 }
 
+/// How long the collector may take for the last spans.
+const LAST_SPANS: Duration = Duration::from_secs(3);
+
 pub(super) fn run(path: &Path) -> anyhow::Result<()> {
     let loaded = config::load(path)?;
-    let _log = log::start(&loaded.config.telemetry);
+    let tracing = Tracing::start(&loaded.config)?;
+    let _log = log::start(&loaded.config.telemetry, tracing.as_deref());
     forbid_core_dumps();
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    actix_rt::System::new().block_on(async {
+    let served = actix_rt::System::new().block_on(async {
         let signals = Signals::listen()?;
         let patience = patience(&loaded.config);
-        let running = start(loaded.config, Some(path.to_owned())).await?;
+        let running = start(loaded.config, Some(path.to_owned()), tracing.clone()).await?;
         let given_up = tokio::select! {
             () = signals.obey(running.control()) => false,
             () = running.given_up() => true,
@@ -42,7 +47,11 @@ pub(super) fn run(path: &Path) -> anyhow::Result<()> {
             bail!("the listeners died too often; the log says of what");
         }
         Ok(())
-    })
+    });
+    if let Some(tracing) = tracing {
+        tracing.stop(LAST_SPANS);
+    }
+    served
 }
 
 /// Shared secrets and passwords are in memory: no core dump, and no debugger of the same user, may have them.

@@ -76,6 +76,8 @@ pub struct Metrics {
     pub certificate_expiry: IntGaugeVec,
     /// Events that found no place in the ring.
     pub events_dropped: IntCounter,
+    /// Spans that were not sent.
+    pub traces_dropped: IntCounter,
 }
 
 /// What one metric is called and what it tells.
@@ -297,6 +299,13 @@ impl Metrics {
             events_dropped: register(
                 r,
                 IntCounter::new("orthrus_events_overwritten_total", "Events that left the ring for newer ones."),
+            )?,
+            traces_dropped: register(
+                r,
+                IntCounter::new(
+                    "orthrus_traces_dropped_total",
+                    "Spans that were not sent: the queue was full, or the collector did not take them.",
+                ),
             )?,
             catalogue,
         })

@@ -1,4 +1,4 @@
-//! What the gateway tells: metrics, log lines, and the ring of the last events. Code emits an event; here it is
+//! What the gateway tells: metrics, log lines, traces, and the ring of the last events. Code emits an event; here it is
 //! decided what becomes of it (house rule 15).
 
 pub mod log;
@@ -6,3 +6,4 @@ pub mod metrics;
 pub mod observer;
 pub mod reference;
 pub mod ring;
+pub mod trace;

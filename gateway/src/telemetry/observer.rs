@@ -2,6 +2,7 @@
 
 use super::metrics::{Metrics, NO_CLIENT, Timers};
 use super::ring::Ring;
+use gateway_core::attempt::record::AttemptId;
 use gateway_core::event::{Ending, Event, Finished, Step};
 use gateway_core::factor::Approval;
 use gateway_core::reason::{Fault, Reason};
@@ -42,6 +43,11 @@ impl Observer {
         self.drop_logs_per_second.store(drop_logs_per_second, Ordering::Relaxed);
     }
 
+    /// Whether the log names users, and traces may.
+    pub fn names_users(&self) -> bool {
+        self.sign_in_log.load(Ordering::Relaxed)
+    }
+
     /// The ring.
     pub fn ring(&self) -> &Ring {
         &self.ring
@@ -72,8 +78,8 @@ impl Observer {
                 return;
             }
             Event::StatusServer { .. } => return,
-            Event::Step { step, .. } => {
-                self.step(step);
+            Event::Step { id, step } => {
+                self.step(*id, step);
                 // The line that ends the request names both: they need no place of their own.
                 if matches!(step, Step::FirstFactor { .. } | Step::Policy { .. }) {
                     return;
@@ -92,7 +98,7 @@ impl Observer {
         }
     }
 
-    fn step(&self, step: &Step) {
+    fn step(&self, id: AttemptId, step: &Step) {
         match step {
             Step::FirstFactor { factor, failure, took } => {
                 let result = match failure {
@@ -114,7 +120,7 @@ impl Observer {
             }
             Step::Unexpected { stage, input } => {
                 let reason = Reason::Unexpected;
-                tracing::error!(stage, input, reason_id = reason.id(), "{} {}", reason.cause(), reason.remedy());
+                tracing::error!(attempt = %id, stage, input, reason_id = reason.id(), "{} {}", reason.cause(), reason.remedy());
             }
             Step::Prompted { factor } => {
                 self.metrics.mfa_requests.with_label_values(&[factor, "prompt", "sent"]).inc();
@@ -154,7 +160,7 @@ impl Observer {
             let method = if finished.prompted { "prompt" } else { "code" };
             self.metrics.mfa_wait.with_label_values(&[method]).observe(finished.since_begun.as_secs_f64());
         }
-        if self.sign_in_log.load(Ordering::Relaxed) {
+        if self.names_users() {
             log(finished);
         }
     }

@@ -50,7 +50,7 @@ pub use second_factor::{
     OathFactor, PushUsers, RawSecondFactor, SecondFactor, SecondFactorKind, SecondFactorType, Unregistered,
 };
 pub use secrets::SecretSource;
-pub use telemetry::{LogFormat, LogLevel, RawTelemetry, Telemetry};
+pub use telemetry::{LogFormat, LogLevel, Otlp, RawTelemetry, Telemetry};
 pub use units::{Size, Span};
 
 use schemars::JsonSchema;
@@ -98,7 +98,7 @@ pub struct Raw {
     pub cluster: RawCluster,
     /// Health and metrics.
     pub admin: RawAdmin,
-    /// What is written down.
+    /// What is written down, and where traces go.
     pub telemetry: RawTelemetry,
 }
 
@@ -127,7 +127,7 @@ pub struct Config {
     pub cluster: Cluster,
     /// Health and metrics.
     pub admin: Admin,
-    /// What is written down.
+    /// What is written down, and where traces go.
     pub telemetry: Telemetry,
     /// Sixteen hexadecimal digits that are the same on two nodes if their configuration is: for `config_info`. Taken over
     /// every key with its default, `cluster.node_id` excepted. The contents of files (secrets, users, tokens) do not enter it.
@@ -202,7 +202,7 @@ impl Raw {
             limits: self.limits.check(report),
             cluster: self.cluster.check(report, around),
             admin: self.admin.check(report),
-            telemetry: self.telemetry.check(report),
+            telemetry: self.telemetry.check(report, around),
             version: self.version(),
         };
         doors::check(&config.clients, &config.policies, &config.second_factors, report);
@@ -247,7 +247,8 @@ impl Raw {
             [(format!("{section}.tokens_file"), &factor.tokens_file), password].into_iter().chain(keys)
         });
         let cluster = [("cluster.key_file".to_owned(), &self.cluster.key_file)];
-        let all = clients.chain(first).chain(second).chain(cluster);
+        let headers = [("telemetry.otlp_headers_file".to_owned(), &self.telemetry.otlp_headers_file)];
+        let all = clients.chain(first).chain(second).chain(cluster).chain(headers);
         all.filter_map(|(path, file)| Some((path, file.as_deref()?))).collect()
     }
 

@@ -70,6 +70,10 @@ fn client(lines: &str) -> String {
     format!("[[clients]]\nname = 'vpn'\naddresses = ['192.0.2.10']\nsecret_file = 'a-long-and-random-one'\n{lines}\n")
 }
 
+fn traced(headers: &str) -> String {
+    format!("[telemetry]\notlp_endpoint = 'https://a.example/otlp/'\notlp_headers_file = '{headers}'\n")
+}
+
 fn two_clients(second: &str) -> String {
     format!("{}[[clients]]\nname = 'other'\n{second}\n", client(""))
 }
@@ -186,6 +190,16 @@ fn faults_of_every_kind() {
         ("[cluster]\nkey_file = 'missing'", "cluster.key_file", "cannot read"),
         ("[cluster]\nnode_id = 'a b'", "cluster.node_id", "cannot be a name"),
         ("[admin]\nlisten = 'localhost'", "admin.listen", "not an address with a port"),
+        ("[telemetry]\notlp_sample = 0.0", "telemetry.otlp_sample", "leave otlp_endpoint out"),
+        ("[telemetry]\notlp_sample = 1.5", "telemetry.otlp_sample", "1.5 is no part"),
+        ("[telemetry]\notlp_endpoint = 'localhost:4318'", "telemetry.otlp_endpoint", "http://localhost:4318"),
+        ("[telemetry]\notlp_endpoint = 'http://:4318'", "telemetry.otlp_endpoint", "no host"),
+        ("[telemetry]\notlp_endpoint = 'http://[::1]:x'", "telemetry.otlp_endpoint", "its port is none"),
+        ("[telemetry]\notlp_endpoint = 'https://a.example/?key=1'", "telemetry.otlp_endpoint", "holds more"),
+        ("[telemetry]\notlp_endpoint = 'https://me:pw@a.example'", "telemetry.otlp_endpoint", "into otlp_headers_file"),
+        ("[telemetry]\notlp_endpoint = 'http://a.example/v1/traces'", "telemetry.otlp_endpoint", "Leave that out"),
+        (&traced("missing"), "telemetry.otlp_headers_file", "cannot read"),
+        (&traced("no header"), "telemetry.otlp_headers_file", "line 1 is no header"),
     ] {
         only(&faults(sections), path, fragment, sections);
     }
@@ -254,9 +268,22 @@ fn warnings_of_every_kind() {
         ("[attempts]\nafter_success = 'answer'".into(), "attempts.after_success", "password alone"),
         ("[admin]\nlisten = '0.0.0.0:9812'".into(), "admin.listen", "without a password"),
         ("[telemetry]\nsign_in_log = false".into(), "telemetry.sign_in_log", "who signed in"),
+        ("[telemetry]\notlp_headers_file = 'a: b'".into(), "telemetry.otlp_headers_file", "without otlp_endpoint"),
+        (traced("a: b").replace("https", "http"), "telemetry.otlp_endpoint", "in the clear"),
     ] {
         only(&warnings(&sections), path, fragment, &sections);
     }
+}
+
+#[test]
+fn a_collector_is_read_with_its_headers() {
+    let (config, warnings) = check(&traced("X-Token:  top: secret")).unwrap();
+    assert_eq!(warnings, []);
+    let otlp = config.telemetry.otlp.as_ref().unwrap();
+    assert_eq!((otlp.endpoint.as_str(), otlp.sample), ("https://a.example/otlp", 1.0));
+    assert_eq!(otlp.headers, [("X-Token".to_owned(), Secret::new(b"top: secret".to_vec()))]);
+    assert!(!format!("{config:?}").contains("top: secret"));
+    assert_eq!(check("").unwrap().0.telemetry.otlp, None);
 }
 
 fn reply(lines: &str) -> String {
