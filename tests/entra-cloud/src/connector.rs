@@ -34,7 +34,7 @@ pub(crate) async fn begin(state: &State, request: &Request) -> Answer {
     let sync = request.field("SyncCall") == Some("true");
     let (id, awaits) = match open(state, request, &upn) {
         Ok(opened) => opened,
-        Err(answer) => return Answer { upn: Some(upn), ..answer },
+        Err(answer) => return Answer { upn: Some(upn), ..*answer },
     };
     let with = |answer: Answer| Answer {
         upn: Some(upn.clone()),
@@ -59,7 +59,8 @@ pub(crate) async fn begin(state: &State, request: &Request) -> Answer {
 }
 
 /// A new MFA session, or why there is none.
-fn open(state: &State, request: &Request, upn: &str) -> Result<(String, Awaits), Answer> {
+fn open(state: &State, request: &Request, upn: &str) -> Result<(String, Awaits), Box<Answer>> {
+    let refuse = |answer: Answer| Err(Box::new(answer));
     let key = upn.to_lowercase();
     let flag = |name: &str| request.property(name) == Some("true");
     let inner = &mut *state.inner();
@@ -71,13 +72,13 @@ fn open(state: &State, request: &Request, upn: &str) -> Result<(String, Awaits),
     });
     let person = inner.people.entry(key.clone()).or_default();
     if let Some(value) = person.forced {
-        return Err(fails(BEGIN, value, &[]));
+        return refuse(fails(BEGIN, value, &[]));
     }
     if person.blocked {
-        return Err(fails(BEGIN, "UserIsBlocked", &["graph_names_on_connector"]));
+        return refuse(fails(BEGIN, "UserIsBlocked", &["graph_names_on_connector"]));
     }
     if still_open {
-        return Err(fails(BEGIN, "UserAuthFailedDuplicateRequest", &["duplicate_means_busy"]));
+        return refuse(fails(BEGIN, "UserAuthFailedDuplicateRequest", &["duplicate_means_busy"]));
     }
     let takes = person.takes.unwrap_or(settings.takes);
     let after = |value| Awaits::Decision(Some((Instant::now() + takes, value)));
@@ -92,19 +93,19 @@ fn open(state: &State, request: &Request, upn: &str) -> Result<(String, Awaits),
         (Some(_), call @ Method::Call(_)) => call,
         (Some(_), nothing @ (Method::Nothing(_) | Method::Unregistered | Method::Broken(_))) => nothing,
         (Some(_), _) => {
-            return Err(fails(BEGIN, "AuthenticationMethodNotConfigured", &["method_id_with_radius_caller"]));
+            return refuse(fails(BEGIN, "AuthenticationMethodNotConfigured", &["method_id_with_radius_caller"]));
         }
     };
     let awaits = match wanted {
-        Method::Nothing(value) => return Err(fails(BEGIN, value, &[])),
-        Method::Broken(_) => return Err(Answer::default()),
+        Method::Nothing(value) => return refuse(fails(BEGIN, value, &[])),
+        Method::Broken(_) => return refuse(Answer::default()),
         Method::Unregistered if request.field("RequireUserMatch") == Some("false") => {
             let mut passes = says(BEGIN, "Success", Some("true"));
             passes.assumed.push("unregistered_wire_result");
-            return Err(passes);
+            return refuse(passes);
         }
         Method::Unregistered => {
-            return Err(fails(BEGIN, "NoDefaultAuthenticationMethodIsConfigured", &["not_registered_codes"]));
+            return refuse(fails(BEGIN, "NoDefaultAuthenticationMethodIsConfigured", &["not_registered_codes"]));
         }
         Method::PushAndTotp if flag("OverrideNumberMatchingWithOTP") => Awaits::Totp,
         Method::PushAndTotp | Method::Push(Tap::Approve) => after("Success"),

@@ -1,7 +1,7 @@
 //! FreeRADIUS with a second factor the way it can have one: `rlm_rest` asks a back end, and the thread that asks waits for the
 //! answer.
 
-use super::other_people;
+use super::{other_people, pause};
 use crate::cli::Servers;
 use crate::people::{CLASS, FILTER_ID, SECRET};
 use anyhow::{Context, Result};
@@ -40,7 +40,7 @@ fn answer(mut stream: TcpStream, after: Duration) {
     let mut buffer = [0; 4096];
     // One request fits one read on loopback; a connection may bring several.
     while matches!(stream.read(&mut buffer), Ok(length) if length > 0) {
-        std::thread::sleep(after);
+        pause(after);
         if stream.write_all(b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n").is_err() {
             return;
         }

@@ -1,6 +1,6 @@
 //! The people who are prompted, in the simulated cloud, and their packets.
 
-use super::other_people;
+use super::{other_people, pause};
 use crate::check::{Demands, check};
 use crate::cli::Pending;
 use crate::orthrus;
@@ -120,7 +120,7 @@ reply = {{ Class = "{CLASS}", Filter-Id = "{FILTER_ID}" }}
         let wanted = self.names.len() as u64;
         while self.cloud.total_prompts() < wanted {
             ensure!(Instant::now() < end, "{} of {wanted} phones rang", self.cloud.total_prompts());
-            std::thread::sleep(Duration::from_millis(50));
+            pause(Duration::from_millis(50));
         }
         Ok(())
     }
@@ -133,11 +133,12 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    pub(super) fn quantile(&self, share: f64) -> u64 {
+    /// After how many milliseconds so many of a hundred were seen.
+    pub(super) fn percentile(&self, share: usize) -> u64 {
         let mut sorted = self.after.clone();
         sorted.sort_unstable();
-        let at = ((sorted.len().saturating_sub(1)) as f64 * share).round();
-        sorted.get(at as usize).map_or(0, |span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+        let at = sorted.len().saturating_sub(1) * share / 100;
+        sorted.get(at).map_or(0, |span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
     }
 }
 
@@ -185,8 +186,8 @@ impl Waiting {
         let begun = Instant::now();
         for (number, name) in phones.names.iter().enumerate() {
             self.send(name.clone())?;
-            let due = Duration::from_secs_f64(number as f64 / f64::from(rate.max(1)));
-            std::thread::sleep(due.saturating_sub(begun.elapsed()));
+            let due = Duration::from_secs_f64(f64::from(u32::try_from(number)?) / f64::from(rate.max(1)));
+            pause(due.saturating_sub(begun.elapsed()));
         }
         Ok(())
     }
@@ -245,7 +246,7 @@ impl Waiting {
             }
         }
         if !heard {
-            std::thread::sleep(Duration::from_millis(1));
+            pause(Duration::from_millis(1));
         }
         Ok(())
     }
