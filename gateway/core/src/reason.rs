@@ -262,7 +262,7 @@ reasons! {
         "Check that both service principals are enabled and that resource_host belongs to the cloud.";
     ProviderOverloaded = "ORT-441", "provider_overloaded", BackEnd,
         "The provider asked for patience until there was no time left; nobody was prompted.",
-        "Nothing; the NAS's next try asks again. If it stays so, ask the provider.";
+        "Sign in again later. If it stays so, ask the provider.";
     OutcomeUnknown = "ORT-442", "outcome_unknown", BackEnd,
         "A question was sent to the provider and no usable answer came back (HTTPS_COMMUNICATION_ERROR). The user may have been \
          prompted, so that it is not asked again.",

@@ -10,7 +10,7 @@ pub mod watched;
 use crate::telemetry::metrics::Metrics;
 use entra::EntraBackEnd;
 use file::FileFactor;
-use gateway_core::config::{Config, FirstFactorKind, SecondFactorKind};
+use gateway_core::config::{Config, FirstFactorKind, SecondFactorKind, Warning};
 use gateway_core::exchange::{Input, Question};
 use gateway_core::factor::{
     BeginAnswer, BeginQuestion, CodeAnswer, CodeQuestion, Enrolment, FirstFactorAnswer, FirstFactorQuestion,
@@ -137,6 +137,11 @@ impl Backends {
         let gone = old.into_iter().flat_map(|old| &old.entra).filter(|(name, _)| !backends.entra.contains_key(*name));
         gone.for_each(|(_, entra)| entra.retire());
         Ok(backends)
+    }
+
+    /// What works and should not stay so.
+    pub fn warnings(&self) -> Vec<Warning> {
+        self.entra.values().flat_map(EntraBackEnd::warnings).collect()
     }
 
     /// Adds a first factor under its name.

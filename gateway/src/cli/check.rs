@@ -33,8 +33,10 @@ pub(super) fn run(options: &CheckConfig, out: &mut dyn Write) -> anyhow::Result<
             let pool = Arc::new(HashingPool::new(1, 1)?);
             let metrics = Arc::new(Metrics::new()?);
             let backends = Backends::load(&loaded.config, &pool, &Outside::default(), &metrics, None);
-            let faults = backends.err().unwrap_or_default();
-            (faults, loaded.warnings)
+            match backends {
+                Ok(backends) => (vec![], loaded.warnings.into_iter().chain(backends.warnings()).collect()),
+                Err(faults) => (faults, loaded.warnings),
+            }
         }
         Err(LoadError::Faulty { faults, warnings, .. }) => {
             (faults.0.iter().map(ToString::to_string).collect(), warnings)

@@ -131,8 +131,8 @@ pub struct RawEntra {
     /// `attempts.deadline`.
     #[schemars(extend("x-min" = "1s", "x-max" = "1m"))]
     pub request_timeout: Span,
-    /// After so many failures in a row Microsoft is not asked for a while (`breaker_pause`); 0 switches this off. Sign-ins get
-    /// no answer meanwhile, instead of waiting for a time limit each.
+    /// After so many failures in a row Microsoft is not asked for a while (`breaker_pause`); 0 switches this off. Sign-ins
+    /// fail at once meanwhile, instead of waiting for a time limit each.
     #[schemars(range(min = 0, max = 10000))]
     pub breaker_failures: u64,
     /// How long Microsoft is left alone; then one sign-in tries whether it answers again.

@@ -19,7 +19,7 @@ use crate::clock;
 use crate::telemetry::metrics::Metrics;
 use certificates::Certificates;
 use connect::Connector;
-use gateway_core::config::{EntraBegin, EntraFactor};
+use gateway_core::config::{EntraBegin, EntraFactor, Warning};
 use gateway_core::factor::entra::{Begin, End, assumed, token};
 use gateway_core::factor::{BeginAnswer, BeginQuestion, CodeAnswer, CodeQuestion, Enrolment, PollAnswer, PollQuestion};
 use gateway_core::identity::Identity;
@@ -28,12 +28,14 @@ use gateway_core::reason::Reason;
 use gateway_core::time::Timestamp;
 use meters::Meters;
 use pool::Pool;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokens::Tokens;
 use tokio::runtime::Handle;
 
-/// Warnings of certificates that end begin so many seconds before.
-const ENDS_SOON: u64 = 30 * 86_400;
+/// How long before its end a certificate is warned of.
+const ENDS_SOON: Duration = Duration::from_secs(30 * 86_400);
 
 /// One configured tenant.
 #[derive(Clone)]
@@ -61,6 +63,8 @@ struct Inner {
     tokens: Tokens,
     breaker: Mutex<Breaker>,
     meters: Meters,
+    /// When the certificates were last told of, in seconds.
+    told: AtomicU64,
 }
 
 impl Inner {
@@ -74,24 +78,40 @@ impl Inner {
         other.map_or(&self.mfa, |(_, pool)| pool).clone()
     }
 
-    /// Says what is to be known of the certificates, at the start and after each change.
+    /// What should not stay so of the certificates.
+    fn certificate_warnings(&self, now: Timestamp) -> Vec<Warning> {
+        let mut warnings = Vec::new();
+        let mut warn = |place: usize, problem: String, remedy: &str| {
+            let path = format!("second factor {:?}, certificates[{place}]", self.name);
+            warnings.push(Warning { path, problem, remedy: remedy.to_owned() });
+        };
+        for (place, credential) in self.certificates.all().iter().enumerate() {
+            let (name, validity) = (&credential.name, &credential.validity);
+            for problem in &credential.warnings {
+                warn(place, format!("{name}: {problem}"), "Replace it.");
+            }
+            let left = validity.not_after.since(now);
+            if now > validity.not_after {
+                warn(place, format!("{name} is over and is not used"), "Renew it, or remove it.");
+            } else if now < validity.not_before {
+                warn(place, format!("{name} is not valid yet and is not used"), "Wait, or set the clock.");
+            } else if left < ENDS_SOON {
+                let problem = format!("{name} ends in {} days", left.as_secs() / 86_400);
+                warn(place, problem, "Renew it and register the new one.");
+            }
+        }
+        warnings
+    }
+
+    /// Says what is to be known of the certificates: at the start, after each change, and once a day.
     fn tell_certificates(&self) {
         let now = clock::now();
+        self.told.store(now.as_secs(), Ordering::Relaxed);
         for (place, credential) in self.certificates.all().iter().enumerate() {
-            let ends = credential.validity.not_after;
-            self.meters.certificate_expires(place, ends.as_secs());
-            let (factor, certificate) = (&*self.name, &*credential.name);
-            for warning in &credential.warnings {
-                tracing::warn!(factor, certificate, "a certificate should be replaced: {warning}");
-            }
-            if now > ends {
-                tracing::warn!(factor, certificate, "a certificate is over and is not used: renew it, or remove it");
-            } else if now < credential.validity.not_before {
-                tracing::warn!(factor, certificate, "a certificate is not valid yet and is not used: check the clock");
-            } else if ends.as_secs() - now.as_secs() < ENDS_SOON {
-                let days = (ends.as_secs() - now.as_secs()) / 86_400;
-                tracing::warn!(factor, certificate, days, "a certificate ends soon: renew it and register the new one");
-            }
+            self.meters.certificate_expires(place, credential.validity.not_after.as_secs());
+        }
+        for warning in self.certificate_warnings(now) {
+            tracing::warn!("{warning}");
         }
         if self.certificates.usable(now).is_empty() {
             let reason = Reason::NoUsableCertificate;
@@ -146,6 +166,7 @@ impl EntraBackEnd {
             tokens: Tokens::default(),
             breaker: Mutex::new(Breaker::new(factor.breaker_failures, factor.breaker_pause)),
             meters: Meters::new(name.clone(), metrics.clone()),
+            told: AtomicU64::new(0),
             name,
             certificates,
             authorities,
@@ -162,6 +183,11 @@ impl EntraBackEnd {
     /// What it was built from.
     pub fn factor(&self) -> &Arc<EntraFactor> {
         &self.inner.factor
+    }
+
+    /// What works and should not stay so.
+    pub fn warnings(&self) -> Vec<Warning> {
+        self.inner.certificate_warnings(clock::now())
     }
 
     /// Takes its gauges away: it is no longer configured.
@@ -218,7 +244,7 @@ impl SecondFactor for EntraBackEnd {
     fn reload_if_changed(&self) -> Reload {
         let inner = &self.inner;
         let mut outcome = inner.certificates.reload_if_changed();
-        if outcome == Reload::Reloaded {
+        if outcome == Reload::Reloaded || clock::now().as_secs() > inner.told.load(Ordering::Relaxed) + 86_400 {
             inner.tell_certificates();
         }
         let Some(authorities) = &inner.authorities else { return outcome };
