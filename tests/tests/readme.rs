@@ -12,7 +12,7 @@
 //! output in this order; `...` stands for anything, in a line or for lines. A `sh` block is one script without expectations.
 //! `<!-- test: name, keeps running -->` lets the command run on behind the blocks that follow, once it has printed what it
 //! should. All blocks run in the same new folder, which holds `docs/examples`; `cargo run --release --` is the program under
-//! test. A command that fails fails the test, unless its block says `<!-- test: name, fails -->`.
+//! test, and `cargo run --release -p entra-cloud --` the simulator beside it. A command that fails fails the test, unless its block says `<!-- test: name, fails -->`.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -125,7 +125,9 @@ impl Drop for Running {
 fn shell(command: &str, folder: &Path, output: &Path) -> Command {
     use std::os::unix::process::CommandExt;
     let program = tests::binary::orthrus();
+    let simulator = program.with_file_name("entra-cloud").display().to_string();
     let command = command.replace("cargo run --release --", &program.display().to_string());
+    let command = command.replace("cargo run --release -p entra-cloud --", &simulator);
     let path = std::env::var("PATH").expect("there is a PATH");
     let home = program.parent().expect("it lies in a folder").display();
     let log = File::create(output).expect("the folder is ours");

@@ -39,7 +39,10 @@ pub(crate) async fn begin(state: &State, request: &Request) -> Answer {
     let with = |answer: Answer| Answer {
         upn: Some(upn.clone()),
         session: Some(id.clone()),
-        affinity: state.inner().affinity.then(|| format!("https://{}/StrongAuthenticationService.svc/Connector", state.addresses().mfa)),
+        affinity: state
+            .inner()
+            .affinity
+            .then(|| format!("https://{}/StrongAuthenticationService.svc/Connector", state.addresses().mfa)),
         ..answer
     };
     match awaits {
