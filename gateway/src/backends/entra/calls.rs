@@ -36,6 +36,8 @@ struct Call<'a> {
     id: AttemptId,
     operation: &'static str,
     endpoint: &'static str,
+    /// A person is waited for.
+    held: bool,
     until: Instant,
     host: &'a str,
     path: &'a str,
@@ -93,6 +95,7 @@ pub(super) async fn begin(inner: Arc<Inner>, question: BeginQuestion, sync: bool
         id: question.id,
         operation: Begin::OPERATION,
         endpoint: "begin",
+        held: sync,
         until: Instant::now() + patience,
         host: &factor.hosts.mfa,
         path: &inner.begin_path,
@@ -236,7 +239,7 @@ async fn put(inner: &Arc<Inner>, call: &Call<'_>, body: impl Fn() -> Bytes) -> R
             Err(Failure::Late) => {
                 inner.meters.asked(call.endpoint, &Came::Late, took);
                 // A person who does not answer is no failure of Microsoft's.
-                if call.endpoint == "begin" {
+                if call.held {
                     inner.undone(call, "abandoned: the attempt's time is over", took, false);
                     return Err(Undone::Unknown(Reason::PromptUnanswered));
                 }
@@ -307,6 +310,7 @@ impl Inner {
             id,
             operation: End::OPERATION,
             endpoint: "end",
+            held: false,
             until: Instant::now() + self.patience(),
             host: &self.factor.hosts.mfa,
             path: &self.end_path,

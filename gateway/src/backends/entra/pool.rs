@@ -15,6 +15,9 @@ use tokio::sync::Notify;
 /// A connection that nobody used for so long is closed: firewalls forget them without a word, and what is then sent is lost.
 const IDLE: Duration = Duration::from_secs(30);
 
+/// HTTP/1.1 connections that are kept for the next question.
+const KEPT: usize = 64;
+
 /// Connections that are being opened at once.
 const OPENING: usize = 32;
 
@@ -214,7 +217,13 @@ impl Pool {
         if let Lease::One(sender) = lease
             && !sender.is_closed()
         {
-            self.lock().one.push((sender, Instant::now()));
+            let mut state = self.lock();
+            state.one.retain(|(sender, since)| since.elapsed() < IDLE && !sender.is_closed());
+            // After a burst of prompts, most of their connections are not needed again.
+            if state.one.len() < KEPT {
+                state.one.push((sender, Instant::now()));
+            }
+            drop(state);
             self.changed.notify_one();
         }
     }

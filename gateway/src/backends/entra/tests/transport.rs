@@ -138,6 +138,9 @@ fn time_limits_are_hard() {
     assert_eq!(bench.poll(&polled), PollAnswer::Unavailable(Reason::OutcomeUnknown));
     assert!(begun.elapsed() < Duration::from_secs(6));
     assert_eq!((cloud.count(BEGIN), cloud.count("EndTwoWayAuthentication")), (1, 2));
+    // A polled one is answered at once, or something is wrong.
+    let polled = Bench::new(&cloud, "connect_timeout = '1s'\nrequest_timeout = '1s'\nbegin = 'polled'");
+    assert_eq!(polled.begin(), BeginAnswer::Denied(Reason::OutcomeUnknown));
     // A server that takes connections and says nothing.
     let mute = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = mute.local_addr().unwrap();
@@ -202,6 +205,8 @@ fn servers_of_http_1() {
     let before = cloud.connections();
     bench.pause(100);
     at_once(&bench, 1);
+    bench.pause(100);
+    at_once(&bench, 30);
     assert_eq!(cloud.connections(), before, "and leaves it to the next");
     let seen = cloud.seen().pop().unwrap();
     assert_eq!((seen.version, &*seen.headers["host"]), (hyper::Version::HTTP_11, &*cloud.address.to_string()));
