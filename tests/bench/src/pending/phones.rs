@@ -192,8 +192,13 @@ impl Waiting {
         Ok(())
     }
 
+    /// Sends a first packet for each name, not faster than a socket takes them.
     pub(super) fn send_names(&mut self, names: impl Iterator<Item = String>) -> Result<()> {
-        names.into_iter().try_for_each(|name| self.send(name))
+        for name in names {
+            self.send(name)?;
+            pause(Duration::from_micros(500));
+        }
+        Ok(())
     }
 
     /// Approves some, one every few milliseconds, then everybody, and measures how late the first ones were seen.
