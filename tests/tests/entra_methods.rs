@@ -209,3 +209,47 @@ fn the_cloud_sees_one_correlation_id_per_attempt_and_it_is_the_one_in_the_log() 
     let logged = tests::entra::lines(&gateway, "sms").last().unwrap()["attempt"].as_str().unwrap().to_owned();
     assert_eq!(ids, [logged.clone(), logged]);
 }
+
+#[test]
+fn nothing_secret_is_in_the_log_or_the_metrics_whatever_the_level() {
+    let cloud = cloud();
+    let gateway = setup(&cloud, &["approve", "sms", "totp"]).set("telemetry.log_level", "trace").start();
+    let mut secrets = vec![tests::entra::PASSWORD.to_owned(), tests::SECRET.to_owned()];
+    assert_eq!(sign_in(&gateway, "approve"), accepted());
+    for user in ["sms", "totp"] {
+        let ended = sign_in_with(&gateway, user, || {
+            let person = cloud.person(&upn(user));
+            let code = if user == "sms" { person.sms_code() } else { person.totp_code() };
+            secrets.push(code.clone());
+            code
+        });
+        assert_eq!(ended, accepted());
+    }
+    for seen in cloud.seen() {
+        secrets.extend(seen.header("authorization").map(|header| header.replace("Bearer ", "")));
+    }
+    let key = std::fs::read_to_string(gateway.path("entra.key")).unwrap();
+    secrets.extend(key.lines().skip(1).take(3).map(str::to_owned));
+    assert!(
+        secrets.iter().filter(|secret| secret.len() > 20).count() > 5,
+        "a token, a key and a shared secret were seen"
+    );
+    let told = gateway.log() + gateway.metrics().text();
+    assert!(told.contains("BeginTwoWayAuthentication"), "calls are logged");
+    // Six digits also stand in the middle of some duration.
+    let numbers: std::collections::HashSet<&str> = told.split(|c: char| !c.is_ascii_digit()).collect();
+    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+        let is_code = secret.len() == 6 && secret.bytes().all(|octet| octet.is_ascii_digit());
+        let stands_there = if is_code { numbers.contains(secret.as_str()) } else { told.contains(secret.as_str()) };
+        assert!(!stands_there, "{secret} is told");
+    }
+    // An assertion is three parts of base64url, of which the first two begin like this.
+    assert!(!told.contains("eyJ"), "an assertion is told");
+}
+
+#[test]
+fn a_service_that_breaks_for_one_person_is_a_refusal() {
+    let cloud = cloud();
+    let gateway = setup(&cloud, &["http500", "badxml"]).start();
+    play(&cloud, &gateway, &[("http500", refused("outcome_unknown"), 0), ("badxml", refused("outcome_unknown"), 1)]);
+}

@@ -19,9 +19,45 @@ fn says(root: &'static str, value: &str, result: Option<&str>) -> Answer {
 fn fails(root: &'static str, value: &str, assumed: &[&'static str]) -> Answer {
     let mut answer = says(root, value, Some("false"));
     answer.assumed = assumed.iter().copied().chain(["error_auth_result"]).collect();
+    if GRAPH_ONLY.contains(&value) {
+        answer.assumed.push("graph_names_on_connector");
+    }
     if value == "UserNotFound" {
         answer.message = Some("Request_ResourceNotFound".into());
     }
+    answer
+}
+
+/// Values that only an enumeration elsewhere names (`graph_names_on_connector`).
+const GRAPH_ONLY: [&str; 8] = [
+    "PhoneAppNotificationFailed",
+    "AuthenticationMethodFailed",
+    "OathCodeDuplicate",
+    "UserVoiceAuthFailedCallWentToVoicemail",
+    "UserVoiceAuthFailedPhoneUnreachable",
+    "UserVoiceAuthFailedPhoneHungUp",
+    "UserIsBlocked",
+    "PhoneAppAllDevicesBlocked",
+];
+
+/// The methods that a person has registered.
+pub(crate) fn methods(request: &Request) -> Answer {
+    const ROOT: &str = "GetAvailableAuthenticationMethodsResponse";
+    let upn = request.field("UserPrincipalName").unwrap_or_default();
+    let (value, ids): (&str, &[&str]) = match method(upn) {
+        Method::Push(_) => ("Success", &["PhoneAppNotification"]),
+        Method::PushAndTotp => ("Success", &["PhoneAppNotification", "PhoneAppOTP"]),
+        Method::Call(_) | Method::SpokenCode => ("Success", &["TwoWayVoiceMobile"]),
+        Method::Sms => ("Success", &["OneWaySMS"]),
+        Method::Totp => ("Success", &["PhoneAppOTP"]),
+        Method::Nothing(value) => (value, &[]),
+        Method::Unregistered => ("NoDefaultAuthenticationMethodIsConfigured", &[]),
+        Method::Broken(_) => return Answer::default(),
+    };
+    let mut answer = says(ROOT, value, None);
+    answer.methods = Some(ids.iter().map(|id| (*id).to_owned()).collect());
+    answer.upn = Some(upn.to_owned());
+    answer.assumed.push("methods_call_allowed");
     answer
 }
 
@@ -55,8 +91,7 @@ pub(crate) async fn begin(state: &State, request: &Request) -> Answer {
         Awaits::Decision(_) => {
             let value = decided(state, &id).await;
             close(state, &id);
-            let result = if value == "Success" { "true" } else { "false" };
-            with(says(BEGIN, value, Some(result)))
+            with(if value == "Success" { says(BEGIN, value, Some("true")) } else { decided_against(BEGIN, value) })
         }
     }
 }
@@ -78,7 +113,7 @@ fn open(state: &State, request: &Request, upn: &str) -> Result<(String, Awaits),
         return refuse(fails(BEGIN, value, &[]));
     }
     if person.blocked {
-        return refuse(fails(BEGIN, "UserIsBlocked", &["graph_names_on_connector"]));
+        return refuse(fails(BEGIN, "UserIsBlocked", &[]));
     }
     if still_open {
         return refuse(fails(BEGIN, "UserAuthFailedDuplicateRequest", &["duplicate_means_busy"]));
@@ -164,6 +199,15 @@ async fn decided(state: &State, id: &str) -> &'static str {
     }
 }
 
+/// What the person did is shown; how the service words it, for calls, is assumed.
+fn decided_against(root: &'static str, value: &str) -> Answer {
+    let mut answer = says(root, value, Some("false"));
+    if GRAPH_ONLY.contains(&value) {
+        answer.assumed.push("graph_names_on_connector");
+    }
+    answer
+}
+
 fn close(state: &State, id: &str) {
     let inner = &mut *state.inner();
     if let Some(session) = inner.sessions.remove(id)
@@ -198,7 +242,8 @@ pub(crate) fn end(state: &State, request: &Request) -> Answer {
         }
         (Some(Awaits::Decision(Some((at, value)))), None) if at <= Instant::now() => {
             close(state, &id);
-            let mut answer = says(END, value, Some(if value == "Success" { "true" } else { "false" }));
+            let mut answer =
+                if value == "Success" { says(END, value, Some("true")) } else { decided_against(END, value) };
             answer.assumed.push("end_answers_once");
             answer
         }
@@ -224,7 +269,7 @@ fn totp_code(state: &State, id: &str, code: &str, approved: impl Fn(bool, &str) 
         if let (Some(step), Some(person)) = (fits, inner.people.get_mut(&upn)) {
             if person.used_step >= step {
                 drop(approved);
-                return fails(END, "OathCodeDuplicate", &["graph_names_on_connector"]);
+                return fails(END, "OathCodeDuplicate", &[]);
             }
             person.used_step = step;
         }

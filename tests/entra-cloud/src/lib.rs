@@ -293,7 +293,7 @@ impl Cloud {
     /// A person of the tenant. What they have registered and how they answer is what the name begins with, up to the first dot,
     /// hyphen, at sign or digit: `approve`, `deny`, `fraud`, `noresponse`, `manual` (waits to be told), `pushtotp`, `voice`,
     /// `voicenoanswer`, `voicemail`, `hungup`, `unreachable`, `spokencode`, `sms`, `totp`, `hardware`, `blocked`, `throttled`,
-    /// `limit`, `wrongtenant`, `notsynced`, `noproof`, `nodefault`, `unregistered`, `duplicate`, `unknownvalue`, `httpfault`; the
+    /// `limit`, `wrongtenant`, `notsynced`, `noproof`, `nodefault`, `unregistered`, `duplicate`, `unknownvalue`, `http500`, `badxml`; the
     /// tenant does not know anybody else.
     pub fn person(&self, upn: &str) -> Phone<'_> {
         Phone { cloud: self, upn: upn.to_lowercase() }

@@ -43,7 +43,7 @@ pub(crate) enum Tap {
 pub(crate) fn method(upn: &str) -> Method {
     let end = upn.find(|c: char| ".-@".contains(c) || c.is_ascii_digit()).unwrap_or(upn.len());
     match upn[..end].to_ascii_lowercase().as_str() {
-        "approve" | "slow" => Method::Push(Tap::Approve),
+        "approve" | "slow" | "badxml" => Method::Push(Tap::Approve),
         "deny" => Method::Push(Tap::Deny),
         "fraud" => Method::Push(Tap::Fraud),
         "noresponse" => Method::Push(Tap::Never),
@@ -66,7 +66,7 @@ pub(crate) fn method(upn: &str) -> Method {
         "duplicate" => Method::Nothing("UserAuthFailedDuplicateRequest"),
         "unknownvalue" => Method::Nothing("SomethingThatNobodyKnows"),
         "unregistered" => Method::Unregistered,
-        "httpfault" => Method::Broken(500),
+        "http" => Method::Broken(500),
         _ => Method::Nothing("UserNotFound"),
     }
 }

@@ -111,7 +111,8 @@ async fn handle(state: Arc<State>, request: Request<Incoming>, cut: Arc<Notify>)
         let url = format!("https://{}{path}", state.addresses().sts);
         let (status, json) = sts::answer(&state, &url, &path, &header("content-type"), &body);
         state.see(Seen { operation, fields: vec![], headers: headers.clone() });
-        reply(status, "application/json", json.to_string(), &["ps256_on_mfa_client"])
+        let assumed: &[&str] = if sts::is_ps256(&body) { &["ps256_on_mfa_client"] } else { &[] };
+        reply(status, "application/json", json.to_string(), assumed)
     } else {
         match connect(&state, operation, &path, &header("authorization"), &header("content-type"), &body, &headers)
             .await
@@ -181,7 +182,7 @@ async fn connect(
     let answer = match operation {
         Operation::Begin => connector::begin(state, &request).await,
         Operation::End => connector::end(state, &request),
-        _ => return Err(501),
+        _ => connector::methods(&request),
     };
     // A person of whom the service breaks.
     if answer.root.is_empty() { Err(500) } else { Ok(answer) }
@@ -195,7 +196,8 @@ fn spoil(state: &State, text: String, answer: &Answer, fault: Option<&Fault>) ->
         answer.xml()
     };
     let root = answer.root;
-    match fault {
+    let person = answer.upn.as_deref().is_some_and(|upn| upn.starts_with("badxml"));
+    match fault.or(person.then_some(&Fault::Malformed)) {
         Some(Fault::Html) => "<html><body>Sign in to the network first.</body></html>".into(),
         Some(Fault::Malformed) => text[..text.len() / 2].to_owned(),
         Some(Fault::Dtd) => format!("<!DOCTYPE x [<!ENTITY e \"true\">]>{text}"),

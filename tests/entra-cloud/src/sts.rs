@@ -31,6 +31,11 @@ pub(crate) fn refusal(number: u32, what: &str) -> Answered {
     (status, body)
 }
 
+/// A refusal of which nobody has shown the number.
+fn unnumbered(what: &str) -> Answered {
+    (400, json!({ "error": "invalid_request", "error_description": format!("{what} (simulated)"), "error_codes": [] }))
+}
+
 /// Answers a request for a token that was posted to `url`.
 pub(crate) fn answer(state: &State, url: &str, path: &str, content_type: &str, body: &str) -> Answered {
     match check(state, url, path, content_type, body) {
@@ -49,7 +54,7 @@ pub(crate) fn answer(state: &State, url: &str, path: &str, content_type: &str, b
 }
 
 fn check(state: &State, url: &str, path: &str, content_type: &str, body: &str) -> Result<(), Answered> {
-    let invalid = |what: &str| refusal(900_144, what);
+    let invalid = unnumbered;
     if !content_type.starts_with("application/x-www-form-urlencoded") {
         return Err(invalid("the request body must be a form"));
     }
@@ -80,7 +85,7 @@ fn check(state: &State, url: &str, path: &str, content_type: &str, body: &str) -
         }
     }
     if !audience {
-        return Err(refusal(500_011, "The resource principal was not found"));
+        return Err(invalid("the audience is not the Connector's"));
     }
     if field("grant_type") != "client_credentials" || field("client_assertion_type") != ASSERTION {
         return Err(invalid("grant_type or client_assertion_type"));
@@ -114,6 +119,7 @@ fn assertion(state: &State, url: &str, jwt: &str) -> Result<(), Answered> {
     let (_, parsed) = X509Certificate::from_der(&certificate).map_err(|_| unknown())?;
     let signed = format!("{header}.{claims}");
     let signature = decode(signature).ok_or_else(malformed)?;
+    // Whoever asks by PS256 leans on an assumption, and is told so.
     let algorithm: &dyn aws_lc_rs::signature::VerificationAlgorithm = match text(&head, "alg").as_str() {
         "RS256" => &aws_lc_rs::signature::RSA_PKCS1_2048_8192_SHA256,
         _ => &aws_lc_rs::signature::RSA_PSS_2048_8192_SHA256,
@@ -133,11 +139,11 @@ fn assertion(state: &State, url: &str, jwt: &str) -> Result<(), Answered> {
         return Err(refusal(1_000_502, "The provided certificate is not within its specified validity window"));
     }
     if text(&body, "aud") != url || text(&body, "iss") != CLIENT_ID || text(&body, "sub") != CLIENT_ID {
-        return Err(refusal(700_023, "Client assertion audience, issuer or subject does not match"));
+        return Err(refusal(50_027, "the assertion's audience, issuer or subject does not match"));
     }
     let jti = text(&body, "jti");
     if jti.is_empty() || !state.inner().assertions.insert(jti) {
-        return Err(refusal(700_025, "The identifier of the assertion is missing or was used before"));
+        return Err(refusal(50_027, "the identifier of the assertion is missing or was used before"));
     }
     Ok(())
 }
@@ -162,4 +168,11 @@ fn plain(text: &str) -> Option<String> {
         });
     }
     String::from_utf8(octets).ok()
+}
+
+/// Whether the assertion in this form is signed by PS256.
+pub(crate) fn is_ps256(body: &str) -> bool {
+    let assertion = form(body).and_then(|form| form.get("client_assertion").cloned()).unwrap_or_default();
+    let header = assertion.split('.').next().and_then(|header| URL_SAFE_NO_PAD.decode(header).ok()).unwrap_or_default();
+    String::from_utf8_lossy(&header).contains("PS256")
 }

@@ -131,6 +131,8 @@ pub(crate) struct Answer {
     pub(crate) result: Option<String>,
     pub(crate) upn: Option<String>,
     pub(crate) affinity: Option<String>,
+    /// The methods of a person; the first is the default.
+    pub(crate) methods: Option<Vec<String>>,
     /// The assumptions that it leans on.
     pub(crate) assumed: Vec<&'static str>,
 }
@@ -141,13 +143,24 @@ impl Answer {
             Some(text) => format!("<{name}>{}</{name}>", escape(text.as_str())),
             None => format!("<{name} i:nil=\"true\"/>"),
         };
-        let Self { root, value, message, session, result, upn, affinity, .. } = self;
+        let Self { root, value, message, session, result, upn, affinity, methods, .. } = self;
         let mut text = format!(
             "<{root} xmlns:i=\"http://www.w3.org/2001/XMLSchema-instance\"><Version>1</Version><Result><Value>{}</Value>{}\
              <Retry>false</Retry><Error i:nil=\"true\"/><Exception i:nil=\"true\"/></Result>",
             escape(value.as_str()),
             element("Message", message),
         );
+        if let Some(methods) = methods {
+            text += "<AuthenticationMethods>";
+            for (place, id) in methods.iter().enumerate() {
+                let default = place == 0;
+                text += &format!(
+                    "<AuthenticationMethod><Id>{id}</Id><IsDefault>{default}</IsDefault></AuthenticationMethod>"
+                );
+            }
+            text += "</AuthenticationMethods>";
+            return text + &element("UserPrincipalName", upn) + &format!("</{root}>");
+        }
         if root.starts_with("Begin") {
             text += &element("SessionId", session);
         }
