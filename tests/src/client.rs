@@ -198,6 +198,11 @@ impl Client {
         self.socket.local_addr().expect("it is bound")
     }
 
+    /// Whom it asks.
+    pub fn server(&self) -> SocketAddr {
+        self.server
+    }
+
     /// How many packets it had to send again.
     pub fn repetitions(&self) -> u64 {
         self.repetitions

@@ -52,6 +52,18 @@ fn a_connection_that_is_cut_before_the_request_was_read() {
 }
 
 #[test]
+fn a_cloud_that_takes_no_connection_prompted_nobody() {
+    let cloud = cloud();
+    let gateway = start(&cloud);
+    cloud.refuse_connections(true);
+    assert_eq!(sign_in(&gateway, "approve"), refused("provider_unreachable"));
+    assert_eq!(cloud.total_prompts(), 0);
+    cloud.refuse_connections(false);
+    tests::eventually("it is reached again", || (sign_in(&gateway, "approve") == accepted()).then_some(()));
+    assert_eq!(cloud.total_prompts(), 1);
+}
+
+#[test]
 fn an_outcome_that_is_unknown_is_a_refusal_and_never_asked_again() {
     for status in [500, 502, 504, 400, 404] {
         let fault = Fault::Status { status, retry_after: None, html: true };

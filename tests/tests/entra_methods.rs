@@ -206,6 +206,7 @@ fn the_cloud_sees_one_correlation_id_per_attempt_and_it_is_the_one_in_the_log() 
     let gateway = setup(&cloud, &["sms"]).start();
     assert_eq!(sign_in_with(&gateway, "sms", || cloud.person(&upn("sms")).sms_code()), accepted());
     let ids: Vec<String> = cloud.seen().iter().filter_map(|seen| seen.field("ContextId")).collect();
+    // The line of the accept was waited for above.
     let logged = tests::entra::lines(&gateway, "sms").last().unwrap()["attempt"].as_str().unwrap().to_owned();
     assert_eq!(ids, [logged.clone(), logged]);
 }

@@ -116,7 +116,9 @@ fn a_push_that_takes_70_seconds_is_rescued_from_a_nas_that_gives_up_after_30() {
     let accept = nas.await_reply(&back, Duration::from_secs(15)).expect("it waits").expect(Code::ACCESS_ACCEPT);
     assert_eq!(accept.attributes(), tests::setup::REPLY);
     assert_eq!(cloud.prompts(&upn("manual")), 1);
-    let line = lines(&gateway, "manual").pop().unwrap();
+    let line = eventually("the accept is logged", || {
+        lines(&gateway, "manual").pop().filter(|line| line["result"] == "accept")
+    });
     assert!(line["since_begun"].as_f64().unwrap() >= 70.0, "{line}");
 }
 
@@ -170,4 +172,77 @@ fn how_long_a_nas_waits_is_learned_and_shown() {
     assert!((1.5..3.0).contains(&interval) && (2.5..5.0).contains(&patience), "{interval} {patience}");
     cloud.person(&upn("manual")).approve();
     nas.await_reply(&second, Duration::from_secs(15)).expect("it waits").expect(Code::ACCESS_ACCEPT);
+}
+
+#[test]
+fn a_reload_disturbs_no_prompt() {
+    let cloud = cloud();
+    let gateway = setup(&cloud, &["manual"]).start();
+    let mut nas = gateway.nas();
+    let sent = nas.encode(&password("manual"));
+    nas.send(&sent);
+    await_prompt(&cloud, "manual");
+    gateway.edit_config(|text| text.replace("Session-Timeout = \"3600\"", "Session-Timeout = \"60\""));
+    gateway.reload().unwrap();
+    cloud.person(&upn("manual")).approve();
+    let accept = nas.await_reply(&sent, Duration::from_secs(15)).expect("it waits").expect(Code::ACCESS_ACCEPT);
+    assert_eq!(accept.attributes(), tests::setup::REPLY, "an attempt keeps what it began with");
+    assert_eq!(cloud.prompts(&upn("manual")), 1);
+}
+
+#[test]
+fn a_node_that_is_told_to_end_waits_for_the_user() {
+    let cloud = cloud();
+    let mut gateway = setup(&cloud, &["manual"]).start();
+    let mut nas = gateway.nas();
+    let sent = nas.encode(&password("manual"));
+    nas.send(&sent);
+    await_prompt(&cloud, "manual");
+    std::thread::scope(|scope| {
+        let ended = scope.spawn(|| gateway.stop());
+        // Nobody new is let in meanwhile.
+        tests::wait::pass(Duration::from_secs(1));
+        let mut late = tests::Client::new(nas.server(), tests::SECRET);
+        let refused = late.encode(&password("manual"));
+        late.send(&refused);
+        assert!(late.hears_nothing());
+        cloud.person(&upn("manual")).approve();
+        nas.await_reply(&sent, Duration::from_secs(15)).expect("it waits").expect(Code::ACCESS_ACCEPT);
+        assert!(ended.join().unwrap().success());
+    });
+}
+
+#[test]
+fn a_node_that_is_killed_takes_its_prompt_with_it_and_the_next_sign_in_is_a_new_one() {
+    let cloud = cloud();
+    let mut gateway = setup(&cloud, &["manual"]).start();
+    let mut nas = gateway.nas();
+    let sent = nas.encode(&password("manual"));
+    nas.send(&sent);
+    await_prompt(&cloud, "manual");
+    gateway.kill();
+    gateway.start_again();
+    cloud.person(&upn("manual")).approve();
+    cloud.forget_sessions();
+    nas.send(&sent);
+    eventually("the phone rings again", || (cloud.prompts(&upn("manual")) == 2).then_some(()));
+    assert!(nas.hears_nothing(), "the approval of before counts for nothing");
+    cloud.person(&upn("manual")).approve();
+    nas.await_reply(&sent, Duration::from_secs(15)).expect("it waits").expect(Code::ACCESS_ACCEPT);
+}
+
+#[test]
+fn no_more_prompts_than_the_node_may_have() {
+    let cloud = cloud();
+    let gateway = setup(&cloud, &["manual1", "manual2"]).set("limits.pending_prompts", 1).start();
+    let mut nas = gateway.nas();
+    let first = nas.encode(&password("manual1"));
+    nas.send(&first);
+    await_prompt(&cloud, "manual1");
+    assert_eq!(sign_in(&gateway, "manual2"), refused("prompts_full"));
+    let hits = [("limit", "pending_prompts")];
+    assert_eq!(gateway.metrics().count("orthrus_limit_hits_total", &hits), 1);
+    assert_eq!(cloud.prompts(&upn("manual2")), 0);
+    cloud.person(&upn("manual1")).approve();
+    nas.await_reply(&first, Duration::from_secs(15)).expect("it waits").expect(Code::ACCESS_ACCEPT);
 }
