@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 use super::{
-    second_factor::{PushUsers, Unregistered},
+    terms::{PushUsers, Unregistered},
     units::Span,
 };
 

@@ -26,6 +26,7 @@ mod report;
 mod second_factor;
 mod secrets;
 mod telemetry;
+mod terms;
 mod units;
 
 pub use admin::{Admin, RawAdmin};
@@ -46,11 +47,10 @@ pub use names::nearest;
 pub use onboarding::{Day, Onboarding};
 pub use policies::{Outcome, Policy, RawPolicy, SecondFactorNeed, Values};
 pub use report::{Fault, Faults, Report, Warning};
-pub use second_factor::{
-    OathFactor, PushUsers, RawSecondFactor, SecondFactor, SecondFactorKind, SecondFactorType, Unregistered,
-};
+pub use second_factor::{OathFactor, RawSecondFactor, SecondFactor, SecondFactorKind, SecondFactorType};
 pub use secrets::SecretSource;
 pub use telemetry::{LogFormat, LogLevel, Otlp, RawTelemetry, Telemetry};
+pub use terms::{PushUsers, Unregistered};
 pub use units::{Size, Span};
 
 use schemars::JsonSchema;

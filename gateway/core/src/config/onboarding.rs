@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::{report::Report, second_factor::Unregistered};
+use super::{report::Report, terms::Unregistered};
 use crate::time::Timestamp;
 
 /// A day of the calendar, in UTC (RFC 3339 §5.6, `full-date`).

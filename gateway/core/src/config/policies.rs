@@ -12,7 +12,7 @@ use super::{
     onboarding::{self, Onboarding},
     reply,
     report::Report,
-    second_factor::{PushUsers, Unregistered},
+    terms::{PushUsers, Unregistered},
 };
 use crate::radius::Attributes;
 use crate::time::Timestamp;

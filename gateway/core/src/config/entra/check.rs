@@ -14,8 +14,8 @@ use crate::config::{
     Surroundings,
     onboarding::{self, Onboarding},
     report::Report,
-    second_factor::{PushUsers, Unregistered},
     secrets::{Reference, fetch},
+    terms::{PushUsers, Unregistered},
     units::Span,
 };
 use crate::secret::Secret;
