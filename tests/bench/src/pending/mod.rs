@@ -34,8 +34,9 @@ pub(crate) struct Row {
     /// Of sign-ins that need no phone, in microseconds.
     others_p99_idle: u64,
     others_p99_pending: u64,
-    /// Of those, how many were not answered rightly while the others waited.
-    others_lost: u64,
+    /// How many of them were answered rightly while the others waited, and how many should have been.
+    others_served: u64,
+    others_due: u64,
     /// From an approval to its Access-Accept, in milliseconds.
     seen_p50: u64,
     seen_most: u64,
@@ -88,7 +89,8 @@ fn orthrus(arguments: &Pending, begin: &str, prompts: usize) -> Result<Row> {
     let busy = others(arguments, address, pid, arguments.shape.seconds)?;
     row.cpu_pending = Used::by(pid)?.since(before).total.as_secs_f64() / since.elapsed().as_secs_f64();
     row.others_p99_pending = busy.latency.value_at_quantile(0.99) / 1_000;
-    row.others_lost = busy.faults.values().sum();
+    row.others_served = busy.sign_ins;
+    row.others_due = u64::from(arguments.others_rate) * arguments.shape.seconds;
 
     let seen = waiting.approve(&phones, arguments.approvals)?;
     row.approved = seen.asked;
@@ -116,10 +118,13 @@ fn freeradius(arguments: &Pending, threads: u32) -> Result<Row> {
     pause(Duration::from_millis(500));
     row.pending_mib = mib(pid)?;
     let (before, since) = (Used::by(pid)?, Instant::now());
-    let busy = others_of(Kind::Freeradius, arguments, address, pid, arguments.shape.seconds.min(4))?;
+    // As long as the back end takes, or less: later its first threads are free again.
+    let seconds = arguments.shape.seconds.min(4);
+    let busy = others_of(Kind::Freeradius, arguments, address, pid, seconds)?;
     row.cpu_pending = Used::by(pid)?.since(before).total.as_secs_f64() / since.elapsed().as_secs_f64();
     row.others_p99_pending = busy.latency.value_at_quantile(0.99) / 1_000;
-    row.others_lost = busy.faults.values().sum();
+    row.others_served = busy.sign_ins;
+    row.others_due = u64::from(arguments.others_rate) * seconds;
     Ok(row)
 }
 
@@ -170,7 +175,7 @@ fn mib(pid: Pid) -> Result<f64> {
 
 fn print(rows: &[Row]) {
     println!(
-        "{:24} {:>8} {:>9} {:>12} {:>9} {:>10} {:>11} {:>6} {:>8} {:>8} {:>15} {:>7}",
+        "{:24} {:>8} {:>9} {:>12} {:>9} {:>10} {:>11} {:>15} {:>8} {:>8} {:>15} {:>7}",
         "server",
         "pending",
         "MiB idle",
@@ -178,7 +183,7 @@ fn print(rows: &[Row]) {
         "KiB each",
         "p99 idle",
         "p99 pending",
-        "lost",
+        "others served",
         "seen p50",
         "seen max",
         "accepted",
@@ -186,7 +191,7 @@ fn print(rows: &[Row]) {
     );
     for row in rows {
         println!(
-            "{:24} {:>8} {:>9.1} {:>12.1} {:>9.2} {:>7} µs {:>8} µs {:>6} {:>5} ms {:>5} ms {:>7}/{:<7} {:>7.2}",
+            "{:24} {:>8} {:>9.1} {:>12.1} {:>9.2} {:>7} µs {:>8} µs {:>7}/{:<7} {:>5} ms {:>5} ms {:>7}/{:<7} {:>7.2}",
             row.server,
             row.pending,
             row.idle_mib,
@@ -194,7 +199,8 @@ fn print(rows: &[Row]) {
             row.kib_each,
             row.others_p99_idle,
             row.others_p99_pending,
-            row.others_lost,
+            row.others_served,
+            row.others_due,
             row.seen_p50,
             row.seen_most,
             row.accepted,
