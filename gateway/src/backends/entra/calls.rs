@@ -213,7 +213,7 @@ async fn put(inner: &Arc<Inner>, call: &Call<'_>, body: impl Fn() -> Bytes) -> R
             until: call.until,
         };
         let begun = std::time::Instant::now();
-        let outcome = post(&inner.pool_for(call.host), question).await;
+        let outcome = post(inner.pool_for(call.host), question).await;
         let took = begun.elapsed();
         let Reply { status, retry_after, body } = match outcome {
             Ok(reply) => {

@@ -1,46 +1,69 @@
-//! One connection: DNS, TCP, perhaps a proxy, TLS, HTTP/2 or HTTP/1.1. Whatever fails here, nothing was asked.
+//! One connection: DNS, TCP, perhaps a proxy, TLS, HTTP/2 or HTTP/1.1. Whatever fails here, nothing was asked. HTTP/2 is spoken by
+//! the h2 crate alone: hyper would keep a task for each stream that waits, as large as what serves the whole connection.
 
 use arc_swap::ArcSwap;
 use base64::Engine;
 use bytes::Bytes;
+use futures_util::future::select;
 use gateway_core::config::{EntraFactor, Proxy};
+use h2::client::{Connection, SendRequest};
+use h2::{Ping, PingPong};
 use http_body_util::Full;
 use hyper::Uri;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http1;
 use hyper::header::HeaderValue;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::proxy::matcher::Matcher;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::error::Error;
-use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tower_service::Service;
 use zeroize::Zeroizing;
 
 /// Bodies are sent whole.
 pub(super) type Body = Full<Bytes>;
 
+type Line = Connection<TlsStream<TcpStream>, Bytes>;
+
 /// How often a connection on which questions wait is tried, and how long it may take to answer that.
 const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(20));
 
-/// How often a new connection is looked at for the server's first words.
-const LOOK: Duration = Duration::from_millis(2);
+/// The longest head of an answer.
+const HEAD: u32 = 16 << 10;
 
 /// A connection that is there.
 pub(super) enum Connected {
-    /// HTTP/2, and how many streams the server allows.
-    Two(http2::SendRequest<Body>, Arc<AtomicUsize>),
+    /// HTTP/2.
+    Two(Two),
     /// HTTP/1.1.
     One(http1::SendRequest<Body>),
+}
+
+/// An HTTP/2 connection. It ends when this and its streams are dropped.
+pub(super) struct Two {
+    pub(super) sender: SendRequest<Bytes>,
+    pub(super) load: Arc<Load>,
+    /// What reads and writes.
+    pub(super) task: AbortHandle,
+}
+
+/// The streams of an HTTP/2 connection.
+pub(super) struct Load {
+    /// As many as the server allows.
+    pub(super) allowed: AtomicUsize,
+    pub(super) open: AtomicUsize,
 }
 
 /// Opens connections.
@@ -89,41 +112,7 @@ impl Connector {
         let tls = TlsConnector::from(self.tls.load_full());
         let stream = tls.connect(name, tcp).await.map_err(|error| format!("TLS: {}", chain(&error)))?;
         let speaks_two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        let stream = TokioIo::new(stream);
-        if !speaks_two {
-            let (sender, connection) =
-                http1::handshake(stream).await.map_err(|error| format!("HTTP: {}", chain(&error)))?;
-            TokioExecutor::new().spawn(connection);
-            return Ok(Connected::One(sender));
-        }
-        let mut builder = http2::Builder::new(TokioExecutor::new());
-        // Answers are short, and the window is what a server may make us keep.
-        builder.timer(TokioTimer::new()).keep_alive_interval(PING.0).keep_alive_timeout(PING.1);
-        builder.initial_stream_window_size(64 << 10).initial_connection_window_size(1 << 20);
-        // The server says how many it allows in its first words. Whoever does not wait for them sends more than that, and what is
-        // beyond queues.
-        builder.initial_max_send_streams(0);
-        let (sender, connection) =
-            builder.handshake(stream).await.map_err(|error| format!("HTTP: {}", chain(&error)))?;
-        let mut connection = Box::pin(connection);
-        // Read by a task of the library's own, which tells nobody.
-        while connection.current_max_send_streams() == 0 {
-            if std::future::poll_fn(|context| Poll::Ready(connection.as_mut().poll(context).is_ready())).await {
-                return Err("HTTP: the server ended the connection before it began".to_owned());
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-        let allowed = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
-        let told = allowed.clone();
-        TokioExecutor::new().spawn(async move {
-            std::future::poll_fn(move |context| {
-                let outcome = connection.as_mut().poll(context);
-                told.store(connection.current_max_send_streams(), Ordering::Relaxed);
-                outcome
-            })
-            .await
-        });
-        Ok(Connected::Two(sender, allowed))
+        if speaks_two { two(stream).await.map(Connected::Two) } else { one(stream).await.map(Connected::One) }
     }
 
     async fn tcp(&self, target: &Uri) -> Result<TcpStream, String> {
@@ -149,23 +138,70 @@ impl Connector {
     }
 }
 
-/// Runs a connection until it ends.
-trait SpawnConnection {
-    fn spawn<C>(&self, connection: C)
-    where
-        C: Future<Output = hyper::Result<()>> + Send + 'static;
+async fn one(stream: TlsStream<TcpStream>) -> Result<http1::SendRequest<Body>, String> {
+    let begun = http1::handshake(TokioIo::new(stream)).await;
+    let (sender, connection) = begun.map_err(|error| format!("HTTP: {}", chain(&error)))?;
+    Handle::current().spawn(async move {
+        // Whoever waits on it is told by its own question.
+        let _ = connection.await;
+    });
+    Ok(sender)
 }
 
-impl SpawnConnection for TokioExecutor {
-    fn spawn<C>(&self, connection: C)
-    where
-        C: Future<Output = hyper::Result<()>> + Send + 'static,
-    {
-        let boxed: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
-            // Whoever waits on it is told by its own question.
-            let _ = connection.await;
-        });
-        hyper::rt::Executor::execute(self, boxed);
+async fn two(stream: TlsStream<TcpStream>) -> Result<Two, String> {
+    let failed = |error: h2::Error| format!("HTTP: {}", chain(&error));
+    let mut builder = h2::client::Builder::new();
+    // Answers are short, and the window is what a server may make us keep.
+    builder.initial_window_size(64 << 10).initial_connection_window_size(1 << 20).max_header_list_size(HEAD);
+    builder.enable_push(false);
+    // The server says how many it allows in its first words. Whoever does not wait for them sends more than that, and what is
+    // beyond queues.
+    builder.initial_max_send_streams(0);
+    let (sender, mut connection) = builder.handshake::<_, Bytes>(stream).await.map_err(failed)?;
+    let begun = std::future::poll_fn(|context| match Pin::new(&mut connection).poll(context) {
+        Poll::Ready(outcome) => Poll::Ready(outcome.map_err(failed).map(|()| 0)),
+        Poll::Pending if connection.max_concurrent_send_streams() == 0 => Poll::Pending,
+        Poll::Pending => Poll::Ready(Ok(connection.max_concurrent_send_streams())),
+    });
+    let allowed = match begun.await? {
+        0 => return Err("HTTP: the server ended the connection before it began".to_owned()),
+        allowed => AtomicUsize::new(allowed),
+    };
+    let load = Arc::new(Load { allowed, open: AtomicUsize::new(0) });
+    let task = Handle::current().spawn(run(connection, load.clone())).abort_handle();
+    Ok(Two { sender, load, task })
+}
+
+/// Reads and writes until the connection ends, or no longer answers. Whoever waits on it is told by its own question.
+async fn run(mut connection: Line, load: Arc<Load>) {
+    let pings = connection.ping_pong();
+    let running = std::future::poll_fn(|context| {
+        let outcome = Pin::new(&mut connection).poll(context);
+        load.allowed.store(connection.max_concurrent_send_streams(), Ordering::Relaxed);
+        outcome
+    });
+    let trying = pin!(async {
+        match pings {
+            Some(pings) => unanswered(pings, &load).await,
+            None => std::future::pending().await,
+        }
+    });
+    select(running, trying).await;
+}
+
+/// Tries the connection while questions wait on it, and comes back when it does not answer.
+async fn unanswered(mut pings: PingPong, load: &Load) {
+    loop {
+        tokio::time::sleep(PING.0).await;
+        if load.open.load(Ordering::Relaxed) == 0 {
+            continue;
+        }
+        match tokio::time::timeout(PING.1, pings.ping(Ping::opaque())).await {
+            Ok(Ok(_)) => {}
+            // It is over, and says so itself.
+            Ok(Err(_)) => std::future::pending().await,
+            Err(_) => return,
+        }
     }
 }
 

@@ -3,12 +3,14 @@
 //! takes a stream of the connection with the fewest, and another connection is opened when all are full. Over HTTP/1.1 each
 //! question has a connection to itself.
 
-use super::connect::{Body, Connected, Connector};
-use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1, http2};
-use hyper::{Request, Response};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use super::connect::{Body, Connected, Connector, Two};
+use bytes::Bytes;
+use h2::client::ResponseFuture;
+use hyper::Request;
+use hyper::client::conn::http1;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
@@ -44,20 +46,28 @@ struct State {
 
 /// An HTTP/2 connection.
 struct Shared {
-    sender: http2::SendRequest<Body>,
-    allowed: Arc<AtomicUsize>,
-    open: AtomicUsize,
+    two: Two,
     used: Mutex<Instant>,
 }
 
 impl Shared {
+    fn open(&self) -> usize {
+        self.two.load.open.load(Ordering::Relaxed)
+    }
+
     fn is_full(&self, streams: usize) -> bool {
-        self.open.load(Ordering::Relaxed) >= streams.min(self.allowed.load(Ordering::Relaxed))
+        self.open() >= streams.min(self.two.load.allowed.load(Ordering::Relaxed))
     }
 
     fn is_over(&self) -> bool {
         let used = *self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        self.sender.is_closed() || (self.open.load(Ordering::Relaxed) == 0 && used.elapsed() > IDLE)
+        self.two.task.is_finished() || (self.open() == 0 && used.elapsed() > IDLE)
+    }
+
+    /// Whether it takes another question. One that the server is closing does not, but lives until the last answer is there.
+    fn takes(&self) -> bool {
+        let ready = self.two.sender.clone().poll_ready(&mut Context::from_waker(Waker::noop()));
+        matches!(ready, Poll::Ready(Ok(())))
     }
 }
 
@@ -76,24 +86,19 @@ pub(super) struct Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         *self.shared.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        self.shared.open.fetch_sub(1, Ordering::Relaxed);
+        self.shared.two.load.open.fetch_sub(1, Ordering::Relaxed);
         self.pool.changed.notify_one();
     }
 }
 
-impl Lease {
-    /// Sends a request and waits for the head of the answer. The lease must live until the body is read.
-    pub(super) async fn send(
-        &mut self,
-        request: Request<Body>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<Body>>> {
-        match self {
-            Self::Two(stream) => {
-                let mut sender = stream.shared.sender.clone();
-                sender.try_send_request(request).await
-            }
-            Self::One(sender) => sender.try_send_request(request).await,
-        }
+impl Stream {
+    /// Sends a request, all of it, and does not wait. The error says why nothing was sent. The stream must live until the body of
+    /// the answer is read; dropping the answer ends the call.
+    pub(super) fn send(&self, request: Request<()>, body: Bytes) -> Result<ResponseFuture, h2::Error> {
+        let (answer, mut sending) = self.shared.two.sender.clone().send_request(request, false)?;
+        // What fails from here on fails the answer.
+        let _ = sending.send_data(body, true);
+        Ok(answer)
     }
 }
 
@@ -133,7 +138,7 @@ impl Pool {
     /// HTTP/2 connections that are open, for tests.
     #[cfg(test)]
     pub(super) fn connections(&self) -> usize {
-        self.lock().two.iter().filter(|shared| !shared.sender.is_closed()).count()
+        self.lock().two.iter().filter(|shared| !shared.two.task.is_finished()).count()
     }
 
     /// A place for one question. The error says why there is no connection; nothing was asked.
@@ -158,9 +163,13 @@ impl Pool {
     fn turn(self: &Arc<Self>) -> Turn<'_> {
         let mut state = self.lock();
         state.two.retain(|shared| !shared.is_over());
-        let free = state.two.iter().filter(|shared| !shared.is_full(self.streams));
-        if let Some(shared) = free.min_by_key(|shared| shared.open.load(Ordering::Relaxed)).cloned() {
-            return Turn::Take(self.stream(shared));
+        loop {
+            let free = state.two.iter().filter(|shared| !shared.is_full(self.streams));
+            let Some(shared) = free.min_by_key(|shared| shared.open()).cloned() else { break };
+            if shared.takes() {
+                return Turn::Take(self.stream(shared));
+            }
+            state.two.retain(|other| !Arc::ptr_eq(other, &shared));
         }
         while let Some((sender, since)) = state.one.pop() {
             if since.elapsed() < IDLE && sender.is_ready() {
@@ -181,7 +190,7 @@ impl Pool {
 
     /// Takes a stream; under the lock, so that nobody takes the same.
     fn stream(self: &Arc<Self>, shared: Arc<Shared>) -> Lease {
-        shared.open.fetch_add(1, Ordering::Relaxed);
+        shared.two.load.open.fetch_add(1, Ordering::Relaxed);
         Lease::Two(Stream { shared, pool: self.clone() })
     }
 
@@ -194,10 +203,9 @@ impl Pool {
                     state.serves = Some(1);
                     Ok(Lease::One(sender))
                 }
-                Ok(Connected::Two(sender, allowed)) => {
-                    state.serves = Some(self.streams.min(allowed.load(Ordering::Relaxed)).max(1));
-                    let (open, used) = (AtomicUsize::new(0), Mutex::new(Instant::now()));
-                    let shared = Arc::new(Shared { sender, allowed, open, used });
+                Ok(Connected::Two(two)) => {
+                    state.serves = Some(self.streams.min(two.load.allowed.load(Ordering::Relaxed)).max(1));
+                    let shared = Arc::new(Shared { two, used: Mutex::new(Instant::now()) });
                     state.two.push(shared.clone());
                     Ok(self.stream(shared))
                 }
@@ -212,11 +220,9 @@ impl Pool {
         lease
     }
 
-    /// The question is over. An HTTP/1.1 connection whose answer was read to its end serves another one.
-    pub(super) fn give_back(&self, lease: Lease) {
-        if let Lease::One(sender) = lease
-            && !sender.is_closed()
-        {
+    /// An HTTP/1.1 connection whose answer was read to its end serves another question.
+    pub(super) fn give_back(&self, sender: http1::SendRequest<Body>) {
+        if !sender.is_closed() {
             let mut state = self.lock();
             state.one.retain(|(sender, since)| since.elapsed() < IDLE && !sender.is_closed());
             // After a burst of prompts, most of their connections are not needed again.

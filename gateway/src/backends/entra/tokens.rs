@@ -163,7 +163,7 @@ async fn ask(inner: &Arc<Inner>, assertion: &Secret) -> Result<Reply, Reason> {
             body: secret_body(token::form(&inner.factor, assertion)),
             until,
         };
-        let outcome = post(&inner.sts, question).await;
+        let outcome = post(inner.sts.clone(), question).await;
         let took = begun.elapsed();
         let (came, reason, what) = match outcome {
             Ok(reply) => {
