@@ -639,5 +639,5 @@ fn a_pending_prompt_is_small() {
     let bench = Bench::new(&cloud, "");
     let call = calls::begin(bench.factor.inner.clone(), question("anna@corp.example", true, 20), true);
     let size = std::mem::size_of_val(&call);
-    assert!(size < 2048, "{size} octets");
+    assert!(size < 1024, "{size} octets");
 }

@@ -354,3 +354,89 @@ fn only_what_the_server_disowns_is_asked_again() {
         assert_eq!((bench.begin(), seen.load(Ordering::SeqCst)), (expected, asked), "refuses: {refuses}");
     }
 }
+
+/// A bench whose prompts are begun at a server that does with each connection, counted from 1, what `serve` says.
+fn lines<S>(
+    cloud: &Cloud,
+    serve: impl Fn(usize, h2::server::Connection<Line, bytes::Bytes>) -> S + Send + 'static,
+) -> Lines
+where
+    S: Future<Output = ()> + Send + 'static,
+{
+    let (config, authority) = cloud::server_tls(Manner::default());
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap();
+    runtime.spawn(async move {
+        for count in 1.. {
+            let tls = acceptor.accept(listener.accept().await.unwrap().0).await.unwrap();
+            let connection = h2::server::handshake(tls).await.unwrap();
+            tokio::runtime::Handle::current().spawn(serve(count, connection));
+        }
+    });
+    let bench = Bench::new(cloud, &format!("mfa_host = '{address}'"));
+    let both = format!("{}{authority}", cloud.authority);
+    bench.factor.inner.connector.set_tls(tls::client(&bench.factor.inner.factor, Some(&both)).unwrap());
+    (bench, runtime)
+}
+
+type Line = tokio_rustls::server::TlsStream<tokio::net::TcpStream>;
+type Lines = (Bench, tokio::runtime::Runtime);
+
+fn approve(mut respond: h2::server::SendResponse<bytes::Bytes>) {
+    let mut body = respond.send_response(hyper::Response::new(()), false).unwrap();
+    body.send_data(says("Begin", "Success", "true", "").into(), true).unwrap();
+}
+
+#[test]
+fn a_connection_that_is_closing_keeps_its_questions_and_gets_no_more() {
+    let cloud = Cloud::start(scripted(never, never));
+    let second = Arc::new(tokio::sync::Notify::new());
+    let (bench, _runtime) = lines(&cloud, move |count, mut connection| {
+        let second = second.clone();
+        async move {
+            let mut held = None;
+            loop {
+                let next = tokio::select! {
+                    next = connection.accept() => next,
+                    () = second.notified(), if held.is_some() => {
+                        approve(held.take().unwrap());
+                        continue;
+                    }
+                };
+                let Some(Ok((_request, respond))) = next else { return };
+                if count == 1 {
+                    held = Some(respond);
+                    connection.graceful_shutdown();
+                } else {
+                    approve(respond);
+                    second.notify_one();
+                }
+            }
+        }
+    });
+    let first = bench.factor.begin(&question("anna@corp.example", true, 30));
+    bench.pause(500);
+    assert_eq!(bench.begin(), BeginAnswer::Approved(Approval::User), "on another connection");
+    assert_eq!(bench.wait(first), BeginAnswer::Approved(Approval::User), "on the first one");
+    let series = "orthrus_entra_http_requests_total{endpoint=\"begin\",factor=\"phone\",status=\"not_asked\"}";
+    assert_eq!(bench.metric(series).unwrap_or_default(), 0.0);
+}
+
+#[test]
+fn a_connection_that_no_longer_answers_is_given_up() {
+    let cloud = Cloud::start(scripted(never, never));
+    let (bench, _runtime) = lines(&cloud, |count, mut connection| async move {
+        while let Some(Ok((_request, respond))) = connection.accept().await {
+            match count {
+                1 => std::future::pending().await,
+                _ => approve(respond),
+            }
+        }
+    });
+    let begun = Instant::now();
+    assert_eq!(bench.begin(), BeginAnswer::Denied(Reason::OutcomeUnknown), "it may have asked");
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    assert_eq!(bench.begin(), BeginAnswer::Approved(Approval::User));
+}
