@@ -1,7 +1,7 @@
 //! An organisation whose second factor is Entra MFA: people of the simulated cloud, and a gateway that calls it as if it were
 //! Microsoft's.
 
-use crate::{Client, Gateway, NAS, Reply, Request, Setup, eventually};
+use crate::{Client, Gateway, Reply, Request, Setup, eventually};
 use entra_cloud::Cloud;
 use gateway_core::radius::Code;
 use serde_json::Value as Json;
@@ -127,6 +127,3 @@ pub fn accepted() -> Ended {
 pub fn refused(reason: &str) -> Ended {
     Ended { code: Code::ACCESS_REJECT, reason: reason.to_owned() }
 }
-
-/// The client that every setup has.
-pub const CLIENT: &str = NAS;

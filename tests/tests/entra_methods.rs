@@ -53,7 +53,7 @@ fn a_reported_fraud_is_a_refusal_and_blocks_the_user() {
 
 #[test]
 fn codes_right_and_wrong() {
-    let users = ["sms1", "sms2", "totp1", "totp2", "hardware1", "hardware2", "pushtotp", "spokencode"];
+    let users = ["sms1", "sms2", "totp1", "totp2", "hardware1", "hardware2", "pushtotp", "spokencode1", "spokencode2"];
     let cloud = cloud();
     let gateway = setup(&cloud, &users).start();
     let person = |user: &str| cloud.person(&upn(user));
@@ -61,10 +61,13 @@ fn codes_right_and_wrong() {
     assert_eq!(sign_in_with(&gateway, "totp1", || person("totp1").totp_code()), accepted());
     assert_eq!(sign_in_with(&gateway, "hardware1", || person("hardware1").totp_code()), accepted());
     assert_eq!(sign_in_with(&gateway, "pushtotp", || person("pushtotp").totp_code()), accepted());
-    for user in ["sms2", "totp2", "hardware2"] {
+    assert_eq!(sign_in_with(&gateway, "spokencode1", || person("spokencode1").sms_code()), accepted());
+    for user in ["sms2", "totp2", "hardware2", "spokencode2"] {
         assert_eq!(sign_in_with(&gateway, user, || "00000000".into()), refused("wrong_code"), "{user}");
     }
-    for (user, prompts) in [("sms1", 1), ("sms2", 1), ("totp1", 0), ("totp2", 0), ("hardware1", 0), ("pushtotp", 0)] {
+    for (user, prompts) in
+        [("sms1", 1), ("sms2", 1), ("totp1", 0), ("totp2", 0), ("hardware1", 0), ("pushtotp", 0), ("spokencode1", 1)]
+    {
         assert_eq!(cloud.prompts(&upn(user)), prompts, "prompts of {user}");
     }
 }

@@ -4,8 +4,9 @@
 use entra_cloud::{Cloud, Settings};
 use gateway_core::radius::Code;
 use std::time::{Duration, Instant};
+use tests::client::Sent;
 use tests::entra::{PASSWORD, accepted, answer, ask, lines, password, refused, setup, sign_in, upn};
-use tests::{NAS, Request, eventually};
+use tests::{Client, Gateway, NAS, Request, eventually};
 
 fn cloud() -> Cloud {
     Cloud::start(Settings::default())
@@ -14,6 +15,15 @@ fn cloud() -> Cloud {
 /// Waits until the phone has rung.
 fn await_prompt(cloud: &Cloud, user: &str) {
     eventually("the phone rings", || (cloud.prompts(&upn(user)) == 1).then_some(()));
+}
+
+/// A NAS whose packet has made the phone ring, and the packet.
+fn ringing(cloud: &Cloud, gateway: &Gateway, user: &str) -> (Client, Sent) {
+    let mut nas = gateway.nas();
+    let sent = nas.encode(&password(user));
+    nas.send(&sent);
+    await_prompt(cloud, user);
+    (nas, sent)
 }
 
 #[test]
@@ -45,10 +55,7 @@ fn a_repeat_joins_and_gets_the_outcome_in_place_of_the_packet_before() {
 fn a_repeat_with_a_wrong_password_is_refused_and_rides_on_nothing() {
     let cloud = cloud();
     let gateway = setup(&cloud, &["manual"]).start();
-    let mut nas = gateway.nas();
-    let first = nas.encode(&password("manual"));
-    nas.send(&first);
-    await_prompt(&cloud, "manual");
+    let (mut nas, first) = ringing(&cloud, &gateway, "manual");
     let guess = Request::access("manual").password("a guess").station("station of manual");
     let (_, ended) = ask(&gateway, &mut gateway.nas(), "manual", &guess);
     assert_eq!(ended, refused("wrong_password"));
@@ -60,10 +67,7 @@ fn a_repeat_with_a_wrong_password_is_refused_and_rides_on_nothing() {
 fn one_prompt_per_user() {
     let cloud = cloud();
     let gateway = setup(&cloud, &["manual"]).start();
-    let mut nas = gateway.nas();
-    let first = nas.encode(&password("manual"));
-    nas.send(&first);
-    await_prompt(&cloud, "manual");
+    let (mut nas, first) = ringing(&cloud, &gateway, "manual");
     let elsewhere = Request::access("manual").password(PASSWORD).station("another device");
     let (_, ended) = ask(&gateway, &mut gateway.nas(), "manual", &elsewhere);
     assert_eq!(ended, refused("prompt_pending"));
@@ -141,7 +145,7 @@ fn an_approval_after_the_nas_gave_up_is_collected_by_enter_or_by_a_repeat_once()
     assert_eq!((accept.attributes(), ended), (tests::setup::REPLY.map(str::to_owned).to_vec(), accepted()));
 
     // A NAS that cannot show the question hears nothing; its repeat collects.
-    let mut mute = tests::Client::at([127, 0, 0, 9].into(), gateway.address(), "another-secret-of-some-33-characters");
+    let mut mute = Client::at([127, 0, 0, 9].into(), gateway.address(), "another-secret-of-some-33-characters");
     let first = mute.encode(&password("manual2"));
     mute.send(&first);
     gateway.await_metrics("its patience ends", |metrics| metrics.refused("nas_patience_over") == 1);
@@ -157,10 +161,7 @@ fn an_approval_after_the_nas_gave_up_is_collected_by_enter_or_by_a_repeat_once()
 fn how_long_a_nas_waits_is_learned_and_shown() {
     let cloud = cloud();
     let gateway = setup(&cloud, &["manual"]).start();
-    let mut nas = gateway.nas();
-    let first = nas.encode(&password("manual"));
-    nas.send(&first);
-    await_prompt(&cloud, "manual");
+    let (mut nas, first) = ringing(&cloud, &gateway, "manual");
     tests::wait::pass(Duration::from_secs(2));
     nas.send(&first);
     tests::wait::pass(Duration::from_secs(1));
@@ -178,10 +179,7 @@ fn how_long_a_nas_waits_is_learned_and_shown() {
 fn a_reload_disturbs_no_prompt() {
     let cloud = cloud();
     let gateway = setup(&cloud, &["manual"]).start();
-    let mut nas = gateway.nas();
-    let sent = nas.encode(&password("manual"));
-    nas.send(&sent);
-    await_prompt(&cloud, "manual");
+    let (mut nas, sent) = ringing(&cloud, &gateway, "manual");
     gateway.edit_config(|text| text.replace("Session-Timeout = \"3600\"", "Session-Timeout = \"60\""));
     gateway.reload().unwrap();
     cloud.person(&upn("manual")).approve();
@@ -194,15 +192,12 @@ fn a_reload_disturbs_no_prompt() {
 fn a_node_that_is_told_to_end_waits_for_the_user() {
     let cloud = cloud();
     let mut gateway = setup(&cloud, &["manual"]).start();
-    let mut nas = gateway.nas();
-    let sent = nas.encode(&password("manual"));
-    nas.send(&sent);
-    await_prompt(&cloud, "manual");
+    let (mut nas, sent) = ringing(&cloud, &gateway, "manual");
     std::thread::scope(|scope| {
         let ended = scope.spawn(|| gateway.stop());
         // Nobody new is let in meanwhile.
         tests::wait::pass(Duration::from_secs(1));
-        let mut late = tests::Client::new(nas.server(), tests::SECRET);
+        let mut late = Client::new(nas.server(), tests::SECRET);
         let refused = late.encode(&password("manual"));
         late.send(&refused);
         assert!(late.hears_nothing());
@@ -216,10 +211,7 @@ fn a_node_that_is_told_to_end_waits_for_the_user() {
 fn a_node_that_is_killed_takes_its_prompt_with_it_and_the_next_sign_in_is_a_new_one() {
     let cloud = cloud();
     let mut gateway = setup(&cloud, &["manual"]).start();
-    let mut nas = gateway.nas();
-    let sent = nas.encode(&password("manual"));
-    nas.send(&sent);
-    await_prompt(&cloud, "manual");
+    let (mut nas, sent) = ringing(&cloud, &gateway, "manual");
     gateway.kill();
     gateway.start_again();
     cloud.person(&upn("manual")).approve();
@@ -235,10 +227,7 @@ fn a_node_that_is_killed_takes_its_prompt_with_it_and_the_next_sign_in_is_a_new_
 fn no_more_prompts_than_the_node_may_have() {
     let cloud = cloud();
     let gateway = setup(&cloud, &["manual1", "manual2"]).set("limits.pending_prompts", 1).start();
-    let mut nas = gateway.nas();
-    let first = nas.encode(&password("manual1"));
-    nas.send(&first);
-    await_prompt(&cloud, "manual1");
+    let (mut nas, first) = ringing(&cloud, &gateway, "manual1");
     assert_eq!(sign_in(&gateway, "manual2"), refused("prompts_full"));
     let hits = [("limit", "pending_prompts")];
     assert_eq!(gateway.metrics().count("orthrus_limit_hits_total", &hits), 1);

@@ -110,7 +110,10 @@ async fn handle(state: Arc<State>, request: Request<Incoming>, cut: Arc<Notify>)
     let answered = if operation == Operation::Token {
         let url = format!("https://{}{path}", state.addresses().sts);
         let (status, json) = sts::answer(&state, &url, &path, &header("content-type"), &body);
-        state.see(Seen { operation, fields: vec![], headers: headers.clone() });
+        // Of the form, only what a test may ask for: the assertion itself stays out.
+        let algorithm = if sts::is_ps256(&body) { "PS256" } else { "RS256" };
+        let fields = vec![("alg".to_owned(), algorithm.to_owned())];
+        state.see(Seen { operation, fields, headers: headers.clone() });
         let assumed: &[&str] = if sts::is_ps256(&body) { &["ps256_on_mfa_client"] } else { &[] };
         reply(status, "application/json", json.to_string(), assumed)
     } else {
