@@ -78,6 +78,17 @@ pub enum Step {
         /// `None`: it permits.
         failure: Option<Reason>,
     },
+    /// The reply of the policy that decided cannot be made for this user.
+    Unrendered {
+        /// The policy.
+        policy: Arc<str>,
+        /// The attribute; empty where it is all of them together.
+        attribute: Arc<str>,
+        /// Why.
+        reason: Reason,
+        /// What exactly.
+        problem: String,
+    },
     /// The attempt was claimed, and the second factor is about to be asked.
     Claimed {
         /// Under this epoch.

@@ -139,6 +139,13 @@ reasons! {
         "Too little was proved: the client has no first factor and the policy wants no second, or the challenge came by way of \
          a client without first factor.",
         "Give the client a first factor or the policy a second one; keep both kinds of client out of one attempt_group.";
+    DatumMissing = "ORT-330", "datum_missing", Node,
+        "A reply attribute of the policy is made from a datum that nobody knows of this user.",
+        "The log line names attribute and datum: give the user or a group of the user that datum, or the template a default, \
+         {user.vlan|100}.";
+    DatumUnfit = "ORT-331", "datum_unfit", Node,
+        "A reply attribute of the policy is made from a datum that is no value for it.",
+        "The log line names the attribute and what it takes: correct the datum of the user or the group.";
     NotEnrolled = "ORT-401", "not_enrolled", User,
         "The policy requires a second factor and the user has none.",
         "Enrol the user with `orthrus user totp`.";
@@ -340,8 +347,8 @@ reasons! {
         "An answer came that the state of the request does not allow; nothing was accepted.",
         "Report it with the log line: it is a fault in Orthrus.";
     ReplyTooLong = "ORT-607", "reply_too_long", Node,
-        "The reply would be longer than 4,096 octets.",
-        "Shorten the reply attributes of the policy named in the log line.";
+        "The reply would be longer than the 4,096 octets of a packet, or its attributes would leave no room for what the protocol adds.",
+        "Shorten the reply attributes of the policy named in the log line, or the data that they are made from.";
 }
 
 /// Records and audit lines carry the id: the list may grow in the middle, ids never move.

@@ -13,7 +13,7 @@ use crate::factor::{
     BeginAnswer, BeginQuestion, CodeAnswer, CodeQuestion, CodeUse, CodeWanted, Enrolment, FirstFactorAnswer,
     FirstFactorQuestion, NeedMore, Offer, Proved, Terms,
 };
-use crate::policy::{self, Decision};
+use crate::policy::{self, Decision, Unrendered, Values};
 use crate::radius::Attributes;
 use crate::reason::Reason;
 use crate::secret::Secret;
@@ -133,24 +133,36 @@ impl Facts {
             self.identity = Arc::new(crate::identity::Identity { upn: upn.clone(), ..(*self.identity).clone() });
         }
         let setting = self.setting.clone();
+        let attributes = self.request.attributes.take();
         let facts = policy::Facts {
             client: &self.request.client.name,
             source: self.request.source.ip(),
+            first_factor: first.as_ref().map(|first| &**first.factor()),
+            protocol: self.protocol,
             identity: &self.identity,
             groups: &proved.groups,
+            attributes: attributes.as_ref(),
+            now: turn.now,
         };
         let policies = &setting.config.policies;
-        let (policy, failure) = match policy::decide(policies, &facts) {
+        let (policy, failure) = match policy::decide(policies, &setting.config.policy_index, &facts) {
             Decision::Permit(policy) => (Some(policy), None),
             Decision::Deny(policy) => (Some(policy), Some(Reason::DeniedByPolicy)),
             Decision::NoMatch => (None, Some(Reason::NoPolicy)),
         };
         self.policy = policy.map(|policy| policy.name.clone());
         self.tell(Step::Policy { policy: self.policy.clone(), failure }, turn);
-        let (policy, reply) = match (policy, failure) {
-            (Some(policy), None) => (policy, policy.reply.clone()),
-            (Some(policy), Some(reason)) => return self.reject(reason, policy.reply.clone(), turn),
-            (None, _) => return self.refuse(Reason::NoPolicy, turn),
+        let Some(policy) = policy else { return self.refuse(Reason::NoPolicy, turn) };
+        let rendered = policy.reply.render(&Values { facts: &facts, data: &proved.data });
+        if let Err(Unrendered { reason, attribute, problem }) = &rendered {
+            let (attribute, problem) = (attribute.clone(), problem.clone());
+            self.tell(Step::Unrendered { policy: policy.name.clone(), attribute, reason: *reason, problem }, turn);
+        }
+        let reply = match (failure, rendered) {
+            (None, Ok(reply)) => reply,
+            (None, Err(fault)) => return self.refuse(fault.reason, turn),
+            // Who is denied is denied, with or without the policy's own words.
+            (Some(reason), reply) => return self.reject(reason, reply.unwrap_or_default(), turn),
         };
         if let Some(waived) = SecondProof::waived(policy, None) {
             return self.accept(accept(&self.request.client, first.as_ref(), Some(waived), reply), turn);
@@ -180,8 +192,7 @@ impl Facts {
             Enrolment::Unavailable(reason) => self.silence(reason, turn),
             Enrolment::NotEnrolled if policy.second_factor == SecondFactorNeed::IfEnrolled => {
                 let waived = SecondProof::waived(policy, Some(enrolment));
-                let reply = policy.reply.clone();
-                self.accept(accept(&self.request.client, permit.first.as_ref(), waived, reply), turn)
+                self.accept_remembered(permit.first.as_ref(), waived, &permit.authorization.reply, turn)
             }
             Enrolment::NotEnrolled => self.refuse(Reason::NotEnrolled, turn),
             Enrolment::Enrolled => {

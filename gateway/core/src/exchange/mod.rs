@@ -42,9 +42,10 @@ use crate::entropy::{Entropy, draw};
 use crate::event::{Ending, Event, Finished, Step};
 use crate::factor::{
     BeginAnswer, BeginQuestion, CodeAnswer, CodeQuestion, CodeWanted, Enrolment, FirstFactorAnswer, FirstFactorQuestion,
+    Offer,
 };
 use crate::identity::{self, Identity};
-use crate::radius::Attributes;
+use crate::radius::{Attributes, LONGEST_PACKET};
 use crate::reason::Reason;
 use crate::time::Timestamp;
 use stage::Stage;
@@ -218,6 +219,7 @@ struct Facts {
     first_factor: Option<Arc<str>>,
     second_factor: Option<Arc<str>>,
     policy: Option<Arc<str>>,
+    protocol: &'static str,
     held: Option<Held>,
     prompted: bool,
     first_factor_took: Duration,
@@ -256,6 +258,7 @@ impl Exchange {
             user: identity.canonical.as_str().into(),
             station: request.station.clone(),
         };
+        let protocol = request.offer.as_ref().map_or("none", Offer::protocol);
         let facts = Facts {
             begun: request.received,
             request,
@@ -263,6 +266,7 @@ impl Exchange {
             identity: Arc::new(identity),
             key,
             id: AttemptId(draw(entropy)),
+            protocol,
             first_factor: None,
             second_factor: None,
             policy: None,
@@ -364,9 +368,17 @@ impl Facts {
 
     fn accept(&mut self, verdict: Result<Verdict, Reason>, turn: &mut Turn<'_>) -> Stage {
         match verdict {
+            // Better refused with a reason than accepted into a void: a packet that is too long is never sent.
+            Ok(verdict) if !self.fits(&verdict) => self.refuse(Reason::ReplyTooLong, turn),
             Ok(verdict) => self.finish(Ending::Accept, None, Some(verdict), turn),
             Err(reason) => self.refuse(reason, turn),
         }
+    }
+
+    /// Whether a packet has room for it, with Message-Authenticator and the Proxy-State of the request.
+    fn fits(&self, verdict: &Verdict) -> bool {
+        const FRAME: usize = 20 + 18;
+        FRAME + verdict.attributes().as_bytes().len() + self.request.proxy_state <= LONGEST_PACKET
     }
 
     fn challenge(&mut self, wire: &[u8], message: &str, factor: Arc<str>, again: bool, turn: &mut Turn<'_>) -> Stage {

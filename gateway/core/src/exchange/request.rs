@@ -3,11 +3,14 @@
 use crate::attempt::record::PacketDigest;
 use crate::config::Client;
 use crate::factor::Offer;
-use crate::radius::{Packet, SharedSecret, attribute, reveal_password};
+use crate::radius::{Attributes, Packet, SharedSecret, attribute, reveal_password};
 use crate::time::Timestamp;
 use sha2::{Digest, Sha256};
 use std::net::SocketAddr;
 use std::sync::Arc;
+
+/// Code, identifier, length and authenticator (RFC 2865 §3).
+const HEADER: usize = 20;
 
 /// What the exchange knows of its packet. The packet's octets stay at the edge, which encodes the reply.
 #[derive(Debug)]
@@ -28,6 +31,10 @@ pub struct Request {
     pub station: Option<Box<[u8]>>,
     /// NAS-Port: which session at the NAS.
     pub port: Option<u32>,
+    /// Everything that the packet says, where a policy looks at it. It says it of itself: nothing here is proved.
+    pub attributes: Option<Attributes>,
+    /// What its Proxy-State takes in the reply, in octets.
+    pub proxy_state: usize,
     /// A right Message-Authenticator showed that it comes from the client.
     pub signed: bool,
     /// When it arrived.
@@ -60,10 +67,19 @@ impl Request {
             state: packet.first(attribute::STATE).map(<[u8]>::to_vec),
             station: packet.first(attribute::CALLING_STATION_ID).map(Into::into),
             port,
+            attributes: None,
+            proxy_state: packet.all(attribute::PROXY_STATE).map(|value| value.len() + 2).sum(),
             signed,
             received,
             thread,
         }
+    }
+}
+
+impl Request {
+    /// Keeps what the packet says, for policies that look at it.
+    pub fn keep_attributes(&mut self, packet: &Packet<'_>) {
+        self.attributes = packet.bytes().get(HEADER..).and_then(Attributes::from_encoded);
     }
 }
 

@@ -14,6 +14,7 @@ use crate::identity::Identity;
 use crate::reason::Reason;
 use crate::secret::Secret;
 use crate::time::Timestamp;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What one packet offers as its first-factor proof.
@@ -21,6 +22,15 @@ use std::sync::Arc;
 pub enum Offer {
     /// PAP: the password itself (RFC 2865 §5.2).
     Pap(Secret),
+}
+
+impl Offer {
+    /// What policies and logs call the protocol.
+    pub const fn protocol(&self) -> &'static str {
+        match self {
+            Self::Pap(_) => "pap",
+        }
+    }
 }
 
 /// A question to a first factor. `session` is what an earlier `NeedMore` of the same back end left behind.
@@ -56,6 +66,18 @@ pub struct Proved {
     pub groups: Vec<String>,
     /// The UPN, where the directory knows a better one than the identity's own.
     pub upn: Option<String>,
+    /// What else it knows of the user, for the replies of policies.
+    pub data: Data,
+}
+
+/// What a first factor knows of a user beside names: `department = "sales"`. Mostly nothing, and shared where there is
+/// something.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Data {
+    /// The user's own.
+    pub user: Option<Arc<BTreeMap<String, String>>>,
+    /// What the user's groups have; where two have the same, the group that stands first.
+    pub group: Option<Arc<BTreeMap<String, String>>>,
 }
 
 /// Another round of a first factor, sent as an Access-Challenge.

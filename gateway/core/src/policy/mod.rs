@@ -1,11 +1,29 @@
 //! Who needs what: an ordered list of policies, the first whose conditions all hold decides. A pure function from facts to
 //! a decision; where no policy fits, the decision is to refuse.
 //!
-//! Conditions look at what the gateway knows itself: which RADIUS client, which source address, what the first factor said.
-//! Nothing that a NAS or a user merely claims can waive a factor.
+//! Some conditions look at what the gateway knows itself: which RADIUS client, which source address, what the first factor
+//! said, what time it is. Others look at what the packet says of itself ([`claims`]), which the RADIUS client, and in part whoever
+//! signs in, could write as they like; the check of the configuration warns where such a claim alone waives a factor.
+
+mod claims;
+mod conditions;
+mod hours;
+mod index;
+mod reply;
+mod template;
+
+pub use claims::{Claim, Matcher, Test};
+pub use conditions::Conditions;
+pub use hours::{Hours, instant};
+pub use index::Index;
+pub use reply::{Item, MOST_OCTETS, Reply, Unrendered};
+pub use template::{Fault as TemplateFault, Template, Values};
 
 use crate::config::{Outcome, Policy};
 use crate::identity::Identity;
+use crate::radius::Attributes;
+use crate::time::Timestamp;
+use conditions::View;
 use std::net::IpAddr;
 
 /// What policies look at.
@@ -15,10 +33,18 @@ pub struct Facts<'a> {
     pub client: &'a str,
     /// Where the packet came from.
     pub source: IpAddr,
+    /// The first factor that was passed; `None` where the client has none.
+    pub first_factor: Option<&'a str>,
+    /// In which protocol it was proved: `pap`, or `none`.
+    pub protocol: &'a str,
     /// Who signs in.
     pub identity: &'a Identity,
     /// The user's groups, as the first factor told them; none where there is no first factor.
     pub groups: &'a [String],
+    /// What the packet says of itself; only kept where a policy looks at it.
+    pub attributes: Option<&'a Attributes>,
+    /// When.
+    pub now: Timestamp,
 }
 
 /// What the policies say.
@@ -32,48 +58,29 @@ pub enum Decision<'a> {
     NoMatch,
 }
 
-/// The condition of a policy that does not hold, by its key in the configuration.
-pub type Failed = &'static str;
-
-/// The first condition of `policy` that does not hold.
-pub fn failed(policy: &Policy, facts: &Facts<'_>) -> Option<Failed> {
-    let any = |list_is_empty: bool, holds: bool| list_is_empty || holds;
-    let checks: [(Failed, bool); 5] = [
-        ("clients", any(policy.clients.is_empty(), policy.clients.iter().any(|name| &**name == facts.client))),
-        (
-            "source_networks",
-            any(
-                policy.source_networks.is_empty(),
-                policy.source_networks.iter().any(|net| net.contains(&facts.source)),
-            ),
-        ),
-        ("users", any(policy.users.is_empty(), policy.users.contains(&facts.identity.canonical))),
-        (
-            "realms",
-            any(
-                policy.realms.is_empty(),
-                facts.identity.realm.as_ref().is_some_and(|realm| policy.realms.contains(realm)),
-            ),
-        ),
-        (
-            "groups",
-            any(
-                policy.groups.is_empty(),
-                policy.groups.iter().any(|wanted| facts.groups.iter().any(|group| same_group(group, wanted))),
-            ),
-        ),
-    ];
-    checks.into_iter().find_map(|(name, holds)| (!holds).then_some(name))
+/// The condition of `policy` that does not hold, by its key in the configuration; `None` if the policy fits.
+pub fn failed<'a>(policy: &'a Policy, facts: &Facts<'_>) -> Option<&'a str> {
+    let view = View::new(facts);
+    policy.conditions.indexed_failed(&view).or_else(|| policy.conditions.other_failed(&view))
 }
 
-/// Directories of the Windows world do not tell `Staff` from `staff`.
-fn same_group(a: &str, b: &str) -> bool {
-    a == b || a.eq_ignore_ascii_case(b) || a.to_lowercase() == b.to_lowercase()
+/// `text` in lower case, by way of `buffer`. Directories of the Windows world do not tell `Staff` from `staff`.
+fn lower<'a>(text: &str, buffer: &'a mut String) -> &'a str {
+    buffer.clear();
+    if text.is_ascii() {
+        buffer.push_str(text);
+        buffer.make_ascii_lowercase();
+    } else {
+        buffer.push_str(&text.to_lowercase());
+    }
+    buffer
 }
 
-/// The decision of the first policy that fits.
-pub fn decide<'a>(policies: &'a [Policy], facts: &Facts<'_>) -> Decision<'a> {
-    match policies.iter().find(|policy| failed(policy, facts).is_none()) {
+/// The decision of the first policy that fits. `index` was made of the same policies.
+pub fn decide<'a>(policies: &'a [Policy], index: &Index, facts: &Facts<'_>) -> Decision<'a> {
+    let view = View::new(facts);
+    let fits = |place: usize| policies.get(place).is_some_and(|policy| policy.conditions.other_failed(&view).is_none());
+    match index.first(facts, fits).and_then(|place| policies.get(place)) {
         Some(policy) if policy.outcome == Outcome::Permit => Decision::Permit(policy),
         Some(policy) => Decision::Deny(policy),
         None => Decision::NoMatch,

@@ -175,7 +175,7 @@ pub struct AttributeDef {
     /// How its value is protected.
     pub hiding: Hiding,
     /// Names of values, for [`DataType::Enum`].
-    pub values: Vec<(&'static str, u32)>,
+    pub values: Vec<(Cow<'static, str>, u32)>,
 }
 
 impl AttributeDef {
@@ -203,8 +203,8 @@ impl AttributeDef {
     }
 
     /// The name of a value of an enum.
-    pub fn value_name(&self, number: u32) -> Option<&'static str> {
-        self.values.iter().find(|(_, value)| *value == number).map(|(name, _)| *name)
+    pub fn value_name(&self, number: u32) -> Option<&str> {
+        self.values.iter().find(|(_, value)| *value == number).map(|(name, _)| &**name)
     }
 
     /// An error if a value of so many octets has no place in this attribute.

@@ -2,7 +2,7 @@
 
 use super::definition::AttributeNumber;
 use super::packet::{Attribute, AttributeIter, vendor_attributes};
-use super::{Packet, attribute, dictionary};
+use super::{Dictionary, Packet, attribute, dictionary};
 use std::borrow::Cow;
 
 /// A value under the full number of its attribute.
@@ -15,11 +15,16 @@ pub fn describe(packet: &Packet<'_>) -> Vec<String> {
 
 /// The same for attributes that are in no packet yet.
 pub fn describe_attributes(attributes: AttributeIter<'_>) -> Vec<String> {
-    numbered(attributes).into_iter().map(|(number, value)| line(number, &value)).collect()
+    describe_with(dictionary(), attributes)
 }
 
-fn line(number: AttributeNumber, value: &[u8]) -> String {
-    let def = dictionary().definition(number);
+/// The same, with the names of a dictionary to which somebody has added.
+pub fn describe_with(dictionary: &Dictionary, attributes: AttributeIter<'_>) -> Vec<String> {
+    numbered(attributes).into_iter().map(|(number, value)| line(dictionary, number, &value)).collect()
+}
+
+fn line(dictionary: &Dictionary, number: AttributeNumber, value: &[u8]) -> String {
+    let def = dictionary.definition(number);
     let tag = def.tag(value).map(|tag| format!(":{tag}")).unwrap_or_default();
     format!("{}{tag} = {}", def.name, def.print_value(value))
 }

@@ -1,10 +1,11 @@
 //! The attributes that have names. They are data: text files in `dictionary/`, read once when first asked for. A line
 //! that cannot be read is left out at run time; a test makes sure that no such line is ever shipped.
 
+pub mod freeradius;
+
 use super::definition::{AttributeDef, AttributeNumber, DataType, Hiding, decimal};
 use super::nearest::nearest;
 use std::borrow::Cow;
-use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
@@ -23,33 +24,43 @@ pub fn dictionary() -> &'static Dictionary {
 }
 
 /// Attributes by name and by number.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Dictionary {
-    /// In the order of their numbers.
+    /// Those of the product in the order of their numbers, then whatever was added.
     attributes: Vec<AttributeDef>,
-    /// Places in `attributes`, in the order of the names without regard to case.
-    names: Vec<usize>,
-    vendors: Vec<(&'static str, u32)>,
+    /// Places in `attributes`, by name in lower case.
+    names: HashMap<String, usize>,
+    /// Places in `attributes`: where a number has several names, the first that was read.
+    numbers: HashMap<AttributeNumber, usize>,
+    /// A vendor may have several names.
+    vendors: Vec<(Cow<'static, str>, u32)>,
 }
 
 impl Dictionary {
     /// The attribute of this name, in any case.
     pub fn by_name(&self, name: &str) -> Option<&AttributeDef> {
-        let order = |place: &usize| self.attributes.get(*place).map_or(Ordering::Less, |def| compare(&def.name, name));
-        let found = self.names.binary_search_by(order).ok()?;
-        self.attributes.get(*self.names.get(found)?)
+        self.attributes.get(*self.names.get(&name.to_ascii_lowercase())?)
     }
 
     /// The attribute of this number.
     pub fn by_number(&self, number: AttributeNumber) -> Option<&AttributeDef> {
-        let found = self.attributes.binary_search_by_key(&number, |def| def.number).ok()?;
-        self.attributes.get(found)
+        self.attributes.get(*self.numbers.get(&number)?)
     }
 
     /// The attribute that a configuration means: by name, or as `Attr-18`, `Attr-241.1` or `Vendor-9-Attr-1` where the
     /// dictionary has no name for it.
     pub fn find(&self, name: &str) -> Option<Cow<'_, AttributeDef>> {
         self.by_name(name).map(Cow::Borrowed).or_else(|| Some(self.definition(name.parse().ok()?)))
+    }
+
+    /// The attribute and the tag that `Tunnel-Type:1` means. Where the attribute has no tag, there is none to find.
+    pub fn find_tagged(&self, name: &str) -> Option<(Cow<'_, AttributeDef>, Option<u8>)> {
+        if let Some(def) = self.find(name) {
+            return Some((def, None));
+        }
+        let (name, tag) = name.rsplit_once(':')?;
+        let tag = decimal::<u8>(tag).ok().filter(|tag| (1..=0x1f).contains(tag))?;
+        self.find(name).map(|def| (def, Some(tag)))
     }
 
     /// What is known of a number, be it nothing but the number.
@@ -63,13 +74,81 @@ impl Dictionary {
     }
 
     /// The name of a vendor.
-    pub fn vendor_name(&self, number: u32) -> Option<&'static str> {
-        self.vendors.iter().find(|(_, vendor)| *vendor == number).map(|(name, _)| *name)
+    pub fn vendor_name(&self, number: u32) -> Option<&str> {
+        self.vendors.iter().find(|(_, vendor)| *vendor == number).map(|(name, _)| &**name)
     }
 
-    /// Every attribute, in the order of their numbers.
+    /// The number of a vendor.
+    pub fn vendor_number(&self, name: &str) -> Option<u32> {
+        self.vendors.iter().find(|(known, _)| known == name).map(|(_, number)| *number)
+    }
+
+    /// Every attribute: those of the product in the order of their numbers, then those that were added.
     pub fn attributes(&self) -> &[AttributeDef] {
         &self.attributes
+    }
+
+    /// Gives a vendor a name. It may have others already.
+    ///
+    /// # Errors
+    ///
+    /// The name is another vendor's.
+    pub fn add_vendor(&mut self, name: Cow<'static, str>, number: u32) -> Result<(), &'static str> {
+        match self.vendor_number(&name) {
+            Some(known) if known == number => {}
+            Some(_) => return Err("the vendor's name has another number already"),
+            None => self.vendors.push((name, number)),
+        }
+        Ok(())
+    }
+
+    /// Adds an attribute. What is known of a number already stays: another name for it means the same attribute, with the type
+    /// and the protection that it has, so that no file can make a secret printable.
+    ///
+    /// # Errors
+    ///
+    /// The name means another attribute already, or the attribute cannot be.
+    pub fn add(&mut self, def: AttributeDef) -> Result<(), &'static str> {
+        check_name(&def.name)?;
+        let tagged = matches!(def.data_type, DataType::Integer | DataType::Enum | DataType::Text | DataType::String);
+        if def.has_tag && !tagged {
+            return Err("only integer, enum, text and string may have a tag");
+        }
+        match self.by_name(&def.name) {
+            Some(known) if known.number == def.number => return Ok(()),
+            Some(_) => return Err("the name means another attribute already"),
+            None => {}
+        }
+        let def = match self.by_number(def.number) {
+            Some(known) => AttributeDef { name: def.name, ..known.clone() },
+            None => def,
+        };
+        let place = self.attributes.len();
+        self.names.insert(def.name.to_ascii_lowercase(), place);
+        self.numbers.entry(def.number).or_insert(place);
+        self.attributes.push(def);
+        Ok(())
+    }
+
+    /// Names a value of an attribute; an integer with named values is an enum. A value that has a name keeps it for printing.
+    ///
+    /// # Errors
+    ///
+    /// There is no such attribute, its values are no numbers, or the name means another value of it.
+    pub fn add_value(&mut self, attribute: &str, name: Cow<'static, str>, number: u32) -> Result<(), &'static str> {
+        let place = self.names.get(&attribute.to_ascii_lowercase()).ok_or("the attribute is not named above")?;
+        let def = self.attributes.get_mut(*place).ok_or("the attribute is not named above")?;
+        match def.data_type {
+            DataType::Enum => {}
+            DataType::Integer => def.data_type = DataType::Enum,
+            _ => return Err("the attribute is no number"),
+        }
+        match def.values.iter().find(|known| known.0.eq_ignore_ascii_case(&name)) {
+            Some((_, known)) if *known == number => {}
+            Some(_) => return Err("the name means another value already"),
+            None => def.values.push((name, number)),
+        }
+        Ok(())
     }
 
     /// Reads the files: what can be read, and a sentence for each line that cannot.
@@ -85,16 +164,11 @@ impl Dictionary {
         }
         let Reading { mut attributes, vendors, .. } = reading;
         attributes.sort_by_key(|def| def.number);
-        let mut names: Vec<usize> = (0..attributes.len()).collect();
-        let name = |place: &usize| attributes.get(*place).map_or("", |def| &*def.name);
-        names.sort_by(|a, b| compare(name(a), name(b)));
-        (Self { attributes, names, vendors }, faults)
+        let names = attributes.iter().enumerate().map(|(place, def)| (def.name.to_ascii_lowercase(), place)).collect();
+        let numbers = attributes.iter().enumerate().map(|(place, def)| (def.number, place)).collect();
+        let vendors = vendors.into_iter().map(|(name, number)| (name.into(), number)).collect();
+        (Self { attributes, names, numbers, vendors }, faults)
     }
-}
-
-/// Orders names without regard to case.
-fn compare(a: &str, b: &str) -> Ordering {
-    a.bytes().map(|octet| octet.to_ascii_lowercase()).cmp(b.bytes().map(|octet| octet.to_ascii_lowercase()))
 }
 
 /// The dictionary while its files are read.
@@ -190,15 +264,16 @@ impl Reading {
         if def.values.iter().any(|known| known.0.eq_ignore_ascii_case(name) || known.1 == number) {
             return Err("a value's name or number is used twice");
         }
-        def.values.push((name, number));
+        def.values.push((name.into(), number));
         Ok(())
     }
 }
 
-/// Names are letters, digits, hyphens and dots, and never a mere number.
+/// Names are letters, digits and a few signs, and never a mere number.
 fn check_name(name: &str) -> Result<(), &'static str> {
-    let known = |octet: u8| octet.is_ascii_alphanumeric() || octet == b'-' || octet == b'.';
-    if !name.bytes().all(known)
+    let known = |octet: u8| octet.is_ascii_alphanumeric() || b"-._/+".contains(&octet);
+    if !(1..=128).contains(&name.len())
+        || !name.bytes().all(known)
         || name.bytes().all(|octet| octet.is_ascii_digit())
         || name.parse::<AttributeNumber>().is_ok()
     {

@@ -30,14 +30,14 @@ pub enum ValueError {
         expected: &'static str,
     },
     /// The attribute has named values, and this is none of them.
-    #[error("{attribute} has no value {text}{}; a number is possible too", suggestion(*.meant))]
+    #[error("{attribute} has no value {text}{}; a number is possible too", suggestion(.meant.as_deref()))]
     UnknownName {
         /// The attribute's name.
         attribute: String,
         /// The text in quotes.
         text: String,
         /// The name that was probably meant.
-        meant: Option<&'static str>,
+        meant: Option<String>,
     },
     /// A network whose address says more than its length.
     #[error("{attribute}: {text} has bits behind its prefix; write {network}")]
@@ -48,6 +48,12 @@ pub enum ValueError {
         text: String,
         /// The network without those bits.
         network: String,
+    },
+    /// A tag was given, and the attribute has none.
+    #[error("{attribute} has no tag (RFC 2868 has those that do)")]
+    NoTag {
+        /// The attribute's name.
+        attribute: String,
     },
     /// The value does not fit into the attribute.
     #[error("{attribute}: {fault}")]
@@ -65,7 +71,7 @@ pub enum ValueError {
     },
 }
 
-fn suggestion(meant: Option<&'static str>) -> String {
+fn suggestion(meant: Option<&str>) -> String {
     meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default()
 }
 
@@ -81,6 +87,26 @@ impl AttributeDef {
         let octets = self.encode_untagged(text)?;
         if octets.is_empty() {
             return Err(ValueError::Empty { attribute: self.name.to_string() });
+        }
+        self.check_length(octets.len()).map_err(|fault| self.too_long(fault))?;
+        Ok(octets)
+    }
+
+    /// [`encode_value`](Self::encode_value) with this tag (RFC 2868 §3). Where `tag` is `None` it stays unused.
+    ///
+    /// # Errors
+    ///
+    /// The text does not describe a value of this attribute, or the attribute has no tag.
+    pub fn encode_tagged(&self, text: &str, tag: Option<u8>) -> Result<Vec<u8>, ValueError> {
+        let mut octets = self.encode_value(text)?;
+        let Some(tag) = tag else { return Ok(octets) };
+        if !self.has_tag {
+            return Err(ValueError::NoTag { attribute: self.name.to_string() });
+        }
+        match (self.data_type, octets.first_mut()) {
+            // The first of the four octets, or the one that says that the tag is unused.
+            (DataType::Integer | DataType::Enum, Some(first)) | (_, Some(first @ 0)) => *first = tag,
+            _ => octets.insert(0, tag),
         }
         self.check_length(octets.len()).map_err(|fault| self.too_long(fault))?;
         Ok(octets)
@@ -155,7 +181,7 @@ impl AttributeDef {
     }
 
     fn unknown_name(&self, text: &str) -> ValueError {
-        let meant = nearest(text, self.values.iter().map(|(name, _)| *name));
+        let meant = nearest(text, self.values.iter().map(|(name, _)| &**name)).map(str::to_owned);
         ValueError::UnknownName { attribute: self.name.to_string(), text: self.shown(text), meant }
     }
 

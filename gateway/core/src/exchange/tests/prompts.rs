@@ -181,7 +181,7 @@ fn a_repeat_with_a_wrong_password_joins_nothing() {
 fn each_packet_has_its_own_attributes() {
     let mut phone = Phone::new(|_| {});
     phone.sign_in();
-    let mut other = Phone::new(|config| config.policies[0].reply = Attributes::new());
+    let mut other = Phone::new(|config| config.policies[0].reply = Attributes::new().into());
     std::mem::swap(&mut phone.world.setting, &mut other.world.setting);
     let second = phone.sign_in();
     phone.approve();

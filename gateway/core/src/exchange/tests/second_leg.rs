@@ -38,7 +38,7 @@ fn a_code_ends_in_the_same_accept_as_no_second_factor() {
 fn the_attributes_are_those_of_the_first_leg() {
     let mut world = World::new(REQUIRED);
     let state = world.challenged();
-    let mut changed = World::with(OFF, |config| config.policies[0].reply = Attributes::new());
+    let mut changed = World::with(OFF, |config| config.policies[0].reply = Attributes::new().into());
     std::mem::swap(&mut world.setting, &mut changed.setting);
     let code = world.shown();
     assert_eq!(world.answer(&state, &code), accepted(), "an attempt keeps what it began with");

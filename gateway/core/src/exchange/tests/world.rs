@@ -355,6 +355,8 @@ impl World {
             state: packet.state.clone(),
             station: packet.station.map(Into::into),
             port: packet.port,
+            attributes: None,
+            proxy_state: 0,
             signed: packet.signed,
             received: self.now,
             thread: 3,
@@ -441,7 +443,7 @@ impl World {
                     } else if secret.expose() != PASSWORD.as_bytes() {
                         FirstFactorAnswer::Refused(Reason::WrongPassword)
                     } else {
-                        FirstFactorAnswer::Proved(Proved { groups: vec!["Staff".into()], upn: None })
+                        FirstFactorAnswer::Proved(Proved { groups: vec!["Staff".into()], ..Proved::default() })
                     }
                 }))
             }
