@@ -121,8 +121,11 @@ impl Listener {
         }
         let permit = self.node.permit(active.setting.config.limits.in_progress).ok_or((Reason::Overload, None))?;
         let secret = client.secrets.get(admission.secret).ok_or((Reason::BadMessageAuthenticator, None))?;
-        let request =
+        let mut request =
             Request::read(&packet, digest, client.clone(), (secret, admission.proved), peer, self.thread, now);
+        if active.setting.config.reads_attributes {
+            request.keep_attributes(&packet);
+        }
         let serial = self.duplicates.begin(key, digest, now);
         let evicted = self.duplicates.take_evicted();
         if evicted > 0 {

@@ -86,6 +86,7 @@ impl FirstFactor for FileFactor {
             FirstFactorAnswer::Proved(Proved {
                 groups: user.groups.to_vec(),
                 upn: user.upn.as_deref().map(str::to_owned),
+                data: user.data.clone(),
             })
         };
         match &user.password {
@@ -169,7 +170,7 @@ mod tests {
 
     fn proved(groups: &[&str], upn: Option<&str>) -> FirstFactorAnswer {
         let groups = groups.iter().map(|&group| group.to_owned()).collect();
-        FirstFactorAnswer::Proved(Proved { groups, upn: upn.map(str::to_owned) })
+        FirstFactorAnswer::Proved(Proved { groups, upn: upn.map(str::to_owned), ..Proved::default() })
     }
 
     fn file() -> String {

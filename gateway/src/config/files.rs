@@ -38,6 +38,23 @@ impl SecretSource for Secrets<'_> {
         let value = value.ok_or_else(|| format!("the environment variable {name} is not set"))?;
         Ok(Secret::new(value.as_bytes().to_vec()))
     }
+
+    fn text(&self, path: &Path, most: usize) -> Result<String, String> {
+        text(path, most)
+    }
+}
+
+/// The text of a file, of `most` octets at most.
+fn text(path: &Path, most: usize) -> Result<String, String> {
+    let failed = |error| format!("cannot read {}: {error}", path.display());
+    let mut octets = Vec::new();
+    let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+    File::open(path).and_then(|file| file.take(limit).read_to_end(&mut octets)).map_err(failed)?;
+    if octets.len() > most {
+        return Err(format!("{} is longer than {most} octets", path.display()));
+    }
+    // Comments in dictionaries of vendors are in whatever their authors wrote.
+    Ok(String::from_utf8_lossy(&octets).into_owned())
 }
 
 /// Parts of keys whose file the checks fetch: that it is not there is a fault already.

@@ -122,6 +122,12 @@ impl Observer {
                 let reason = Reason::Unexpected;
                 tracing::error!(attempt = %id, stage, input, reason_id = reason.id(), "{} {}", reason.cause(), reason.remedy());
             }
+            Step::Unrendered { policy, attribute, reason, problem } => {
+                tracing::warn!(
+                    attempt = %id, policy = &**policy, attribute = &**attribute, problem, reason = reason.label(),
+                    reason_id = reason.id(), "no reply: {} {}", reason.cause(), reason.remedy()
+                );
+            }
             Step::Prompted { factor } => {
                 self.metrics.mfa_requests.with_label_values(&[factor, "prompt", "sent"]).inc();
             }

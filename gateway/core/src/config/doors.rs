@@ -15,11 +15,34 @@ use super::{
     second_factor::{SecondFactor, SecondFactorKind},
 };
 
+/// The keys that are conditions.
+const CONDITIONS: [&str; 20] = [
+    "clients",
+    "groups",
+    "users",
+    "realms",
+    "source_networks",
+    "not_clients",
+    "not_source_networks",
+    "not_users",
+    "not_groups",
+    "first_factors",
+    "protocols",
+    "times",
+    "nas_port_types",
+    "nas_addresses",
+    "nas_identifiers",
+    "called_stations",
+    "calling_stations",
+    "framed_protocols",
+    "service_types",
+    "attributes",
+];
+
 pub(super) fn check(clients: &[Arc<Client>], policies: &[Policy], factors: &[SecondFactor], report: &mut Report) {
     // A condition that is faulty is missing from the policy, which would then seem to fit everybody.
-    let conditions = ["clients", "groups", "users", "realms", "source_networks"];
     let is_sound =
-        |position: usize| !conditions.iter().any(|key| report.has_fault(&format!("policies[{position}].{key}")));
+        |position: usize| !CONDITIONS.iter().any(|key| report.has_fault(&format!("policies[{position}].{key}")));
     let sound: Vec<_> = policies.iter().enumerate().filter(|(position, _)| is_sound(*position)).collect();
     for (index, client) in clients.iter().enumerate() {
         let section = format!("clients[{index}]");
@@ -49,6 +72,9 @@ pub(super) fn check(clients: &[Arc<Client>], policies: &[Policy], factors: &[Sec
         }
     }
     warn_of_unreachable(&sound, report);
+    for (position, policy) in &sound {
+        warn_of_claims(*position, policy, report);
+    }
     for (position, policy) in policies.iter().enumerate() {
         check_terms(position, policy, factors, report);
     }
@@ -100,50 +126,43 @@ fn reaching<'a>(client: &'a Client, policies: &'a [(usize, &'a Policy)]) -> impl
     let mut decided = false;
     policies.iter().copied().filter(|(_, policy)| may_fit(policy, client)).take_while(move |(_, policy)| {
         let reached = !decided;
-        decided |= fits_everybody(policy) && policy.source_networks.is_empty();
+        decided |= policy.conditions.fit_everybody();
         reached
     })
 }
 
-fn may_fit(policy: &Policy, client: &Client) -> bool {
-    let named = policy.clients.is_empty() || policy.clients.contains(&client.name);
-    let near = policy.source_networks.is_empty()
-        || policy.source_networks.iter().any(|net| client.networks.iter().any(|other| overlap(net, other)));
-    named && near
+fn may_fit(Policy { conditions, .. }: &Policy, client: &Client) -> bool {
+    let named = conditions.clients.is_empty() || conditions.clients.contains(&client.name);
+    let near = conditions.source_networks.is_empty()
+        || conditions.source_networks.iter().any(|net| client.networks.iter().any(|other| overlap(net, other)));
+    let asked = &conditions.first_factors;
+    let asked = asked.is_empty() || client.first_factor.as_ref().is_some_and(|factor| asked.contains(factor));
+    named && near && asked && !conditions.not_clients.contains(&client.name)
 }
 
 fn overlap(a: &IpNet, b: &IpNet) -> bool {
     a.contains(b) || b.contains(a)
 }
 
-/// Whether it asks nothing of the user.
-fn fits_everybody(policy: &Policy) -> bool {
-    policy.groups.is_empty() && policy.users.is_empty() && policy.realms.is_empty()
+/// A factor is waived for whoever says the right words: the VPN server writes the attributes of a packet, in part from what the
+/// user's device says.
+fn warn_of_claims(position: usize, policy: &Policy, report: &mut Report) {
+    let conditions = &policy.conditions;
+    let waives = policy.outcome == Outcome::Permit && policy.second_factor != SecondFactorNeed::Required;
+    if waives && conditions.reads_attributes() && !conditions.rest_on_knowledge() {
+        let problem = "no second factor is required, and only what the packet says of itself decides for whom: every VPN server, \
+                       and in part every user, can say that";
+        let remedy = "Add `clients`, `source_networks`, `groups` or `users`, or require the second factor.";
+        report.warn(format!("policies[{position}].second_factor"), problem, remedy);
+    }
 }
 
 fn warn_of_unreachable(policies: &[(usize, &Policy)], report: &mut Report) {
     for (count, (position, policy)) in policies.iter().enumerate() {
-        if let Some((place, first)) = policies.iter().take(count).find(|(_, earlier)| covers(earlier, policy)) {
+        if let Some((place, first)) = policies.iter().take(count).find(|(_, earlier)| earlier.conditions.cover(&policy.conditions)) {
             let problem =
                 format!("nobody reaches `{}`: policies[{place}], `{}`, decides before it", policy.name, first.name);
             report.warn(format!("policies[{position}]"), problem, "Move it up, or remove it.");
         }
     }
-}
-
-/// Whether `earlier` fits whatever `later` fits.
-fn covers(earlier: &Policy, later: &Policy) -> bool {
-    let same_networks = earlier.source_networks.is_empty()
-        || (!later.source_networks.is_empty()
-            && later.source_networks.iter().all(|net| earlier.source_networks.iter().any(|wide| wide.contains(net))));
-    same_networks
-        && superset(&earlier.clients, &later.clients)
-        && superset(&earlier.groups, &later.groups)
-        && superset(&earlier.users, &later.users)
-        && superset(&earlier.realms, &later.realms)
-}
-
-/// Whether the condition `wide` holds wherever `narrow` holds; an empty one holds everywhere.
-fn superset<T: PartialEq>(wide: &[T], narrow: &[T]) -> bool {
-    wide.is_empty() || (!narrow.is_empty() && narrow.iter().all(|item| wide.contains(item)))
 }

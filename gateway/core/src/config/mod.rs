@@ -11,6 +11,8 @@ mod attempts;
 mod client_table;
 mod clients;
 mod cluster;
+mod conditions;
+mod dictionary;
 mod doors;
 mod entra;
 mod first_factor;
@@ -34,6 +36,8 @@ pub use attempts::{AfterSuccess, Attempts, RawAttempts};
 pub use client_table::ClientTable;
 pub use clients::{Client, RawClient, Require};
 pub use cluster::{Cluster, RawCluster, StoreKind};
+pub use conditions::{RawTest, RawTests};
+pub use dictionary::{RawAttribute, RawType};
 pub use entra::{
     AssertionAlg, Cloud, CloudHosts, EntraBegin, EntraCertificate, EntraFactor, EntraMethod, FollowAffinityUrl, Hosts,
     Proxy, RawEntra, RawEntraCertificate, Thumbprint, TlsVersion, TokenEndpoint, UnregisteredCode, UpnEcho,
@@ -61,6 +65,8 @@ use std::{
     sync::Arc,
 };
 
+use crate::policy;
+use crate::radius::Dictionary;
 use crate::time::Timestamp;
 use names::Names;
 
@@ -78,6 +84,10 @@ pub struct Raw {
     /// of a counter-based token until that token is enrolled again.
     #[schemars(required, extend("x-default" = "required", "x-type" = "path", "x-reload" = "no"))]
     pub state_dir: Option<PathBuf>,
+    /// Files with names for attributes, in the form of FreeRADIUS 3 (`VENDOR`, `ATTRIBUTE`, `VALUE`, `$INCLUDE` of files beside or
+    /// below). They add to what is built in and change nothing of it.
+    #[schemars(extend("x-type" = "list of paths", "x-default" = "none"))]
+    pub dictionaries: Vec<PathBuf>,
     /// Where RADIUS packets come in.
     pub listen: RawListen,
     /// The RADIUS clients.
@@ -90,6 +100,8 @@ pub struct Raw {
     pub second_factor: Vec<RawSecondFactor>,
     /// Who needs what.
     pub policies: Vec<RawPolicy>,
+    /// Names for attributes.
+    pub attributes: Vec<RawAttribute>,
     /// One person's one try.
     pub attempts: RawAttempts,
     /// How much of everything.
@@ -119,6 +131,12 @@ pub struct Config {
     pub second_factors: Vec<SecondFactor>,
     /// Who needs what: the first that fits decides.
     pub policies: Vec<Policy>,
+    /// Which of them can fit at all.
+    pub policy_index: policy::Index,
+    /// Whether one of them looks at the attributes of the packet.
+    pub reads_attributes: bool,
+    /// The attributes that have names.
+    pub dictionary: Arc<Dictionary>,
     /// One person's one try.
     pub attempts: Attempts,
     /// How much of everything.
@@ -184,19 +202,26 @@ impl Raw {
         let second_factors = Names::check(report, "second_factor", second);
         let identity = self.identity.check(report);
         let client_references = clients::References { clients: &client_names, first_factors: &first_factors };
+        let dictionary = dictionary::check(&self.dictionaries, &self.attributes, report, around);
         let policy_references = policies::References {
             clients: &client_names,
+            first_factors: &first_factors,
+            dictionary: &dictionary,
             second_factors: &second_factors,
             identity: &identity,
             now: around.now,
         };
+        let policies = policies::check(&self.policies, report, &policy_references);
         let config = Config {
             state_dir: around.resolve(self.state_dir.as_deref().unwrap_or(Path::new(""))),
             listen: self.listen.check(report),
             clients: clients::check(&self.clients, report, around, &client_references),
             first_factors: first_factor::check(&self.first_factor, report, around, &first_factors),
             second_factors: second_factor::check(&self.second_factor, report, around, &second_factors),
-            policies: policies::check(&self.policies, report, &policy_references),
+            policy_index: policy::Index::new(&policies),
+            reads_attributes: policies.iter().any(Policy::reads_attributes),
+            policies,
+            dictionary,
             identity,
             attempts: self.attempts.check(report),
             limits: self.limits.check(report),

@@ -1,20 +1,20 @@
 //! `[[policies]]`: who needs what, and which attributes the reply carries.
 
-use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    identity::{Case, Identity, realm},
+    conditions::RawTest,
+    identity::Identity,
     names::Names,
-    networks::networks,
     onboarding::{self, Onboarding},
     reply,
     report::Report,
     terms::{PushUsers, Unregistered},
 };
-use crate::radius::Attributes;
+use crate::policy::{Conditions, Reply};
+use crate::radius::Dictionary;
 use crate::time::Timestamp;
 
 /// Who may sign in, who needs a second factor, and what the reply tells the VPN server. The first policy whose conditions
@@ -55,6 +55,60 @@ pub struct RawPolicy {
     /// never an attribute that somebody could choose.
     #[schemars(extend("x-type" = "list of addresses and networks", "x-default" = "any"))]
     pub source_networks: Vec<String>,
+    /// Condition: the request came from none of these `[[clients]]`.
+    #[schemars(extend("x-type" = "list of names", "x-default" = "none"))]
+    pub not_clients: Vec<String>,
+    /// Condition: the packet came from none of these networks.
+    #[schemars(extend("x-type" = "list of addresses and networks", "x-default" = "none"))]
+    pub not_source_networks: Vec<String>,
+    /// Condition: the user is none of these.
+    #[schemars(extend("x-default" = "none"))]
+    pub not_users: Vec<String>,
+    /// Condition: the first factor says that the user is in none of these groups. Where the client has no first factor, nobody
+    /// tells groups, and the condition does not hold.
+    #[schemars(extend("x-default" = "none"))]
+    pub not_groups: Vec<String>,
+    /// Condition: one of these `[[first_factor]]` has proved the user.
+    #[schemars(extend("x-type" = "list of names", "x-default" = "any"))]
+    pub first_factors: Vec<String>,
+    /// Condition: the first factor was proved in one of these protocols: `pap`, `chap`, `mschapv2`, `eap-…`, or `none` where the
+    /// packet brings no proof.
+    #[schemars(extend("x-default" = "any"))]
+    pub protocols: Vec<String>,
+    /// Condition: it is one of these hours, each written as days, hours and IANA time zone: `Mon-Fri 08:00-18:00 Europe/Berlin`,
+    /// `Sat,Sun 00:00-24:00 UTC`, `daily 22:00-06:00 America/New_York`. Hours that end before they begin go on into the
+    /// next day. Daylight saving is the zone's.
+    #[schemars(extend("x-default" = "always"))]
+    pub times: Vec<String>,
+    /// Condition: NAS-Port-Type is one of these, by name or number: `Virtual`. This key and those below look at what the packet
+    /// says of itself. The VPN server writes it, in part from what the user's device says: it tells one door from another and proves
+    /// nothing.
+    #[schemars(extend("x-default" = "any"))]
+    pub nas_port_types: Vec<String>,
+    /// Condition: NAS-IP-Address or NAS-IPv6-Address lies in one of these networks. It is what the VPN server says of itself;
+    /// `source_networks` is what the gateway sees.
+    #[schemars(extend("x-type" = "list of addresses and networks", "x-default" = "any"))]
+    pub nas_addresses: Vec<String>,
+    /// Condition: NAS-Identifier is one of these. ASCII capitals do not matter, and a `*` at the end stands for any rest.
+    #[schemars(extend("x-default" = "any"))]
+    pub nas_identifiers: Vec<String>,
+    /// Condition: Called-Station-Id is one of these, compared like `nas_identifiers`.
+    #[schemars(extend("x-default" = "any"))]
+    pub called_stations: Vec<String>,
+    /// Condition: Calling-Station-Id is one of these, compared like `nas_identifiers`.
+    #[schemars(extend("x-default" = "any"))]
+    pub calling_stations: Vec<String>,
+    /// Condition: Framed-Protocol is one of these, by name or number: `PPP`.
+    #[schemars(extend("x-default" = "any"))]
+    pub framed_protocols: Vec<String>,
+    /// Condition: Service-Type is one of these, by name or number: `Framed-User`.
+    #[schemars(extend("x-default" = "any"))]
+    pub service_types: Vec<String>,
+    /// Conditions on any other attributes of the packet: name to value, to a list of values of which one is enough, or to
+    /// `{ equals = …, prefix = …, regex = … }` or `{ present = true }`. A regular expression describes the whole value; look-around
+    /// and references back do not exist, so that none takes long. A secret attribute cannot be asked for.
+    #[schemars(extend("x-type" = "table of attribute = text, list of texts, or table", "x-default" = "any"))]
+    pub attributes: BTreeMap<String, RawTest>,
     /// What happens to those for whom the conditions hold.
     pub outcome: Outcome,
     /// Whether they need a second factor.
@@ -74,7 +128,9 @@ pub struct RawPolicy {
     pub unregistered_until: Option<String>,
     /// RADIUS attributes for the reply: name to value, or to a list of values. They are sent sorted by name, and the values of
     /// one name in the order of the list. At most 3500 octets together. An attribute without a name is written by number:
-    /// `Attr-18`, `Vendor-9-Attr-1`. Names that belong to the protocol itself
+    /// `Attr-18`, `Vendor-9-Attr-1`; one with a tag (RFC 2868) with it: `Tunnel-Type:1`. `{user.name}`, `{user.department}`,
+    /// `{group.vlan}`, `{client.name}` and others are filled in at the sign-in, `{user.vlan|100}` with a value for those who have
+    /// none; without one, who lacks a datum is refused. `{{` and `}}` are braces. Names that belong to the protocol itself
     /// (passwords, keys, State, Proxy-State, Message-Authenticator, EAP-Message, CHAP) are refused. In a `deny` only
     /// Reply-Message is allowed (RFC 2865 §5.44).
     #[schemars(extend("x-type" = "table of attribute = text or list of texts"))]
@@ -134,16 +190,8 @@ pub enum SecondFactorNeed {
 pub struct Policy {
     /// Its name, unique.
     pub name: Arc<str>,
-    /// Condition on the client's name; empty means any.
-    pub clients: Vec<Arc<str>>,
-    /// Condition on the user's groups; empty means any.
-    pub groups: Vec<String>,
-    /// Condition on the canonical user; empty means any.
-    pub users: Vec<String>,
-    /// Condition on the realm, in lower case; empty means any.
-    pub realms: Vec<String>,
-    /// Condition on the source address of the packet; empty means any.
-    pub source_networks: Vec<IpNet>,
+    /// What must hold for it to fit.
+    pub conditions: Conditions,
     /// What it does.
     pub outcome: Outcome,
     /// Whether a second factor is needed.
@@ -154,11 +202,16 @@ pub struct Policy {
     pub push_users: Option<PushUsers>,
     /// What happens to users who are not registered; `None` leaves it to the factor.
     pub unregistered: Option<Onboarding>,
-    /// What the reply carries, encoded; nothing in it collides with what the protocol adds.
-    pub reply: Attributes,
+    /// What the reply carries; nothing in it collides with what the protocol adds.
+    pub reply: Reply,
 }
 
 impl Policy {
+    /// Whether the packet's attributes are looked at.
+    pub fn reads_attributes(&self) -> bool {
+        self.conditions.reads_attributes() || self.reply.reads_attributes()
+    }
+
     /// What this policy says at `now` of users who are not registered: what `Terms` of a prompt carry. `None` leaves it to the
     /// factor.
     pub fn unregistered_at(&self, now: Timestamp) -> Option<Unregistered> {
@@ -169,6 +222,8 @@ impl Policy {
 /// What policies refer to elsewhere.
 pub(super) struct References<'a> {
     pub(super) clients: &'a Names,
+    pub(super) first_factors: &'a Names,
+    pub(super) dictionary: &'a Dictionary,
     pub(super) second_factors: &'a Names,
     pub(super) identity: &'a Identity,
     pub(super) now: Timestamp,
@@ -186,34 +241,11 @@ pub(super) fn check(raw: &[RawPolicy], report: &mut Report, references: &Referen
 impl RawPolicy {
     fn check(&self, report: &mut Report, name: Arc<str>, index: usize, references: &References<'_>) -> Policy {
         let section = format!("policies[{index}]");
-        let at = |key: &str, position: usize| format!("{section}.{key}[{position}]");
-        for (key, texts) in [("groups", &self.groups), ("users", &self.users)] {
-            for (position, _) in texts.iter().enumerate().filter(|(_, text)| text.trim() != **text || text.is_empty()) {
-                let remedy = "Remove it, or the white space around it.";
-                report.fault(at(key, position), "is empty, or has white space around it", remedy);
-            }
-        }
-        let clients = self.clients.iter().enumerate();
-        let clients = clients.filter_map(|(place, name)| references.clients.find(report, &at("clients", place), name));
-        let clients = clients.collect();
-        let users = self.users.iter().enumerate();
-        let users = users.map(|(place, text)| user(report, &at("users", place), text, references.identity)).collect();
-        let realms = self.realms.iter().enumerate();
-        let realms = realms.map(|(place, text)| realm(report, &at("realms", place), text)).collect();
-        if references.identity.strip_realm && !self.realms.is_empty() {
-            let problem = "identity.strip_realm is set: the realm is what the user typed and separates nobody";
-            report.warn(format!("{section}.realms"), problem, "Use groups or users, or remove strip_realm.");
-        }
-        let source_networks = networks(report, &format!("{section}.source_networks"), &self.source_networks);
         Policy {
-            clients,
-            groups: self.groups.clone(),
-            users,
-            realms,
-            source_networks: source_networks.into_iter().map(|(_, net)| net).collect(),
+            conditions: self.conditions(report, &section, references),
             outcome: self.outcome,
             second_factor: self.second_factor,
-            reply: reply::encode(report, &format!("{section}.reply"), self.outcome, &self.reply),
+            reply: reply::check(report, &format!("{section}.reply"), self.outcome, &self.reply, references.dictionary),
             second_factor_name: self.second_factor_name(report, &section, references.second_factors),
             push_users: self.push_users,
             unregistered: self.unregistered(report, &section, references.now),
@@ -242,26 +274,5 @@ impl RawPolicy {
             _ if self.second_factor_name.is_some() => named,
             _ => factors.only(report, &path, "set second_factor = \"off\" for users who need none"),
         }
-    }
-}
-
-/// A user as the rules of `[identity]` leave them, with a warning where no sign-in can ever have that name.
-fn user(report: &mut Report, path: &str, text: &str, identity: &Identity) -> String {
-    let never = if text.contains('\\') {
-        Some("a user is never known by a name with a backslash")
-    } else if identity.strip_realm && text.contains('@') {
-        Some("identity.strip_realm is set, so that users are known without their realm")
-    } else if !identity.strip_realm && identity.default_realm.is_some() && !text.contains('@') {
-        Some("identity.default_realm is set, so that every user is known with a realm")
-    } else {
-        None
-    };
-    if let Some(never) = never {
-        let remedy = "Write the name as [identity] makes it.";
-        report.warn(path, format!("`{text}` fits nobody: {never}"), remedy);
-    }
-    match identity.case {
-        Case::Fold => text.to_lowercase(),
-        Case::Keep => text.to_owned(),
     }
 }

@@ -1,36 +1,49 @@
-//! The reply attributes of a policy: found in the dictionary, allowed, and encoded once, so that a sign-in cannot fail on
-//! them.
+//! The reply attributes of a policy: found in the dictionary, allowed, and encoded once where they are the same for everybody,
+//! so that a sign-in cannot fail on them. Those with gaps are checked as far as they can be.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     policies::{Outcome, Values},
     report::Report,
 };
-use crate::radius::{AttributeDef, AttributeNumber, Attributes, attribute, dictionary};
+use crate::policy::{Item, MOST_OCTETS, Reply, Template};
+use crate::radius::{AttributeDef, AttributeNumber, Attributes, Dictionary, attribute};
 
-/// Leaves room in the 4096 octets of a packet (RFC 2865 §3) for what the protocol itself adds: Message-Authenticator,
-/// Proxy-State, EAP-Message, keys.
-const MOST_OCTETS: usize = 3500;
+/// The attribute and the tag that `name`, written at `path`, means.
+pub(super) fn find(
+    report: &mut Report,
+    path: &str,
+    name: &str,
+    dictionary: &Dictionary,
+) -> Option<(AttributeDef, Option<u8>)> {
+    let Some((def, tag)) = dictionary.find_tagged(name) else {
+        let remedy = match dictionary.nearest(name) {
+            Some(meant) => format!("Did you mean `{meant}`?"),
+            None => "Write it by number: Attr-18, Attr-241.1 or, for a vendor's, Vendor-9-Attr-1.".to_owned(),
+        };
+        report.fault(path, format!("there is no attribute `{name}`"), remedy);
+        return None;
+    };
+    if tag.is_some() && !def.has_tag {
+        report.fault(path, format!("`{}` has no tag (RFC 2868 has those that do)", def.name), "Write it without.");
+        return None;
+    }
+    Some((def.into_owned(), tag))
+}
 
-/// Encodes `reply`, whose keys stand at `path`.
-pub(super) fn encode(
+/// Checks `reply`, whose keys stand at `path`.
+pub(super) fn check(
     report: &mut Report,
     path: &str,
     outcome: Outcome,
     reply: &BTreeMap<String, Values>,
-) -> Attributes {
-    let mut attributes = Attributes::new();
+    dictionary: &Dictionary,
+) -> Reply {
+    let mut items = Vec::new();
     for (name, values) in reply {
         let path = format!("{path}.{name}");
-        let Some(def) = dictionary().find(name) else {
-            let remedy = match dictionary().nearest(name) {
-                Some(meant) => format!("Did you mean `{meant}`?"),
-                None => "Write it by number: Attr-18, Attr-241.1 or, for a vendor's, Vendor-9-Attr-1.".to_owned(),
-            };
-            report.fault(path, format!("there is no attribute `{name}`"), remedy);
-            continue;
-        };
+        let Some((def, tag)) = find(report, &path, name, dictionary) else { continue };
         if let Some((problem, remedy)) = refusal(&def, outcome) {
             report.fault(path, format!("`{name}` {problem}"), remedy);
             continue;
@@ -38,20 +51,46 @@ pub(super) fn encode(
         if values.as_slice().is_empty() {
             report.fault(path.as_str(), "the list is empty", "Write a value, or leave the attribute out.");
         }
+        let def = Arc::new(def);
         for (index, text) in values.as_slice().iter().enumerate() {
-            let pushed = def.encode_value(text).and_then(|octets| attributes.push_def(&def, &octets));
-            if let Err(error) = pushed {
-                let path = if matches!(values, Values::One(_)) { path.clone() } else { format!("{path}[{index}]") };
-                report.fault(path, error.to_string(), "Correct the value.");
-            }
+            let path = if matches!(values, Values::One(_)) { path.clone() } else { format!("{path}[{index}]") };
+            items.extend(item(report, &path, name, (&def, tag), text));
         }
     }
-    let octets = attributes.as_bytes().len();
+    let reply: Reply = items.into_iter().collect();
+    let octets = reply.fixed_octets();
     if octets > MOST_OCTETS {
         let problem = format!("the attributes take {octets} octets, and a packet has room for {MOST_OCTETS} of them");
         report.fault(path, problem, "Send fewer or shorter ones.");
     }
-    attributes
+    reply
+}
+
+fn item(
+    report: &mut Report,
+    path: &str,
+    name: &str,
+    (def, tag): (&Arc<AttributeDef>, Option<u8>),
+    text: &str,
+) -> Option<Item> {
+    let template = match Template::parse(text) {
+        Ok(template) => template,
+        Err(fault) => {
+            report.fault(path, fault.problem, fault.remedy);
+            return None;
+        }
+    };
+    let Some(fixed) = template.fixed() else {
+        return Some(Item::Made { name: name.into(), def: Arc::clone(def), tag, template });
+    };
+    let mut attributes = Attributes::new();
+    match crate::policy::push(&mut attributes, def, tag, fixed) {
+        Ok(()) => Some(Item::Encoded(attributes)),
+        Err(problem) => {
+            report.fault(path, problem, "Correct the value.");
+            None
+        }
+    }
 }
 
 /// Why a policy may not set an attribute, and what to do instead.

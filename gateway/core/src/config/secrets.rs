@@ -11,6 +11,10 @@ pub trait SecretSource {
     fn file(&self, path: &Path) -> Result<Secret, String>;
     /// The value of an environment variable.
     fn env(&self, name: &str) -> Result<Secret, String>;
+    /// The text of a file that is no secret, of `most` octets at most.
+    fn text(&self, path: &Path, most: usize) -> Result<String, String> {
+        Err(format!("{} cannot be read here, not even {most} octets of it", path.display()))
+    }
 }
 
 /// The two keys that may name one secret.

@@ -295,7 +295,8 @@ fn replies_are_encoded_in_order() {
     let several = "Session-Timeout = '60', Class = ['b', 'a'], Cisco-AVPair = 'x', Attr-200 = '0x01'";
     let (config, warnings) = check(&reply(several)).unwrap();
     assert_eq!(warnings, []);
-    let shown = crate::radius::describe_attributes(config.policies[0].reply.iter());
+    let crate::policy::Reply::Fixed(reply) = &config.policies[0].reply else { panic!("nothing is left to be made") };
+    let shown = crate::radius::describe_attributes(reply.iter());
     let expected =
         ["Attr-200 = 0x01", "Cisco-AVPair = \"x\"", "Class = \"b\"", "Class = \"a\"", "Session-Timeout = 60"];
     assert_eq!(shown, expected);
@@ -456,6 +457,7 @@ fn text_edge(text: &str, up: bool) -> Edge {
 fn case(section: &str, key: &str, value: &str) -> String {
     match SOUND.iter().find(|(head, _)| *head == format!("[[{section}]]")) {
         Some((_, sound)) => format!("{sound}{key} = {value}\n"),
+        None if section == "attributes" => format!("[[attributes]]\nname = 'x'\n{key} = {value}\n"),
         None => format!("[{section}]\n{key} = {value}\n"),
     }
 }
@@ -473,11 +475,11 @@ fn the_version_tells_configurations_apart_and_nodes_not() {
 fn users_and_realms_are_folded_as_names_are() {
     let policy = "[[policies]]\nname = 'a'\nusers = ['Anna']\nrealms = ['Corp.Example']\n";
     let (config, _) = check(policy).unwrap();
-    assert_eq!(config.policies[0].users, ["anna"]);
-    assert_eq!(config.policies[0].realms, ["corp.example"]);
+    assert_eq!(config.policies[0].conditions.users, ["anna"]);
+    assert_eq!(config.policies[0].conditions.realms, ["corp.example"]);
     let (config, _) =
         check(&format!("[identity]\ncase = 'keep'\ndomains = {{ Corp = 'Corp.Example' }}\n{policy}")).unwrap();
-    assert_eq!(config.policies[0].users, ["Anna"]);
+    assert_eq!(config.policies[0].conditions.users, ["Anna"]);
     assert_eq!(config.identity.domains.get("CORP").map(String::as_str), Some("corp.example"));
 }
 
@@ -635,4 +637,99 @@ fn a_policy_says_what_holds_for_whom_and_how_long() {
     assert_eq!(new.unregistered_at(NOW), Some(Unregistered::AllowByCode));
     assert_eq!(new.unregistered_at(Timestamp::from_secs(1_769_904_000)), Some(Unregistered::Deny));
     assert_eq!((others.push_users, others.unregistered_at(NOW)), (None, None));
+}
+
+fn policy(lines: &str) -> String {
+    format!("[[policies]]\nname = 'a'\n{lines}\n")
+}
+
+#[test]
+fn conditions_that_cannot_be_are_refused() {
+    for (lines, path, fragment) in [
+        ("times = ['Mon 08:00-18:00']", "times[0]", "not of the form"),
+        ("times = ['Mon 08:00-18:00 Europe/Bonn']", "times[0]", "no time zone `Europe/Bonn`"),
+        ("protocols = ['papp']", "protocols[0]", "no protocol `papp`"),
+        ("first_factors = ['stuff']", "first_factors[0]", "Did you mean `staff`?"),
+        ("not_clients = ['vpm']", "not_clients[0]", "Did you mean `vpn`?"),
+        ("not_groups = ['']", "not_groups[0]", "is empty"),
+        ("nas_port_types = ['Virtuel']", "nas_port_types[0]", "did you mean Virtual?"),
+        ("nas_addresses = ['vpn.example']", "nas_addresses[0]", "not an address or a network"),
+        ("service_types = ['']", "service_types[0]", "Service-Type"),
+        ("called_stations = ['']", "called_stations[0]", "is empty"),
+        ("attributes = { Clas = 'x' }", "attributes.Clas", "Did you mean `Class`?"),
+        ("attributes = { 'Class:1' = 'x' }", "attributes.Class:1", "has no tag"),
+        ("attributes = { User-Password = 'x' }", "attributes.User-Password", "is a secret"),
+        ("attributes = { Class = [] }", "attributes.Class", "no value to compare"),
+        ("attributes = { Class = {} }", "attributes.Class", "no value to compare"),
+        ("attributes = { Class = { regex = '(' } }", "attributes.Class", "is no pattern"),
+        ("attributes = { Class = { prefix = '' } }", "attributes.Class", "fits every value"),
+        ("attributes = { Class = { present = true, regex = 'x' } }", "attributes.Class", "beside other tests"),
+        ("attributes = { NAS-IP-Address = 'x' }", "attributes.NAS-IP-Address", "not an IPv4 address"),
+        ("reply = { Class = '{user.department' }", "reply.Class", "lone `{`"),
+        ("reply = { Class = '{usr.name}' }", "reply.Class", "Did you mean {user.name}?"),
+        ("reply = { 'Class:1' = 'x' }", "reply.Class:1", "has no tag"),
+        ("reply = { 'Tunnel-Type:32' = 'VLAN' }", "reply.Tunnel-Type:32", "there is no attribute"),
+    ] {
+        let sections = policy(lines);
+        only(&faults(&sections), &format!("policies[0].{path}"), fragment, &sections);
+    }
+}
+
+#[test]
+fn conditions_are_told_from_each_other() {
+    let open = "second_factor = 'off'\n";
+    let at = "policies[0].second_factor";
+    for claim in ["nas_port_types = ['Virtual']", "attributes = { Class = { present = true } }", "nas_addresses = ['192.0.2.0/24']"] {
+        let sections = policy(&format!("{open}{claim}")) + "[[policies]]\nname = 'b'\n";
+        only(&warnings(&sections), at, "only what the packet says of itself", &sections);
+        for known in ["groups = ['g']", "clients = ['vpn']", "source_networks = ['192.0.2.0/24']"] {
+            assert_eq!(warnings(&policy(&format!("{open}{claim}\n{known}"))), Vec::<String>::new(), "{claim} {known}");
+        }
+        // A policy with a condition of its own leaves others to reach.
+        assert_eq!(warnings(&(policy(claim) + "[[policies]]\nname = 'b'\n")), Vec::<String>::new());
+        let covered = "[[policies]]\nname = 'all'\n".to_owned() + &policy(claim);
+        only(&warnings(&covered), "policies[1]", "nobody reaches `a`", &covered);
+    }
+    let sections = policy("protocols = ['eap-tls']");
+    only(&warnings(&sections), "policies[0].protocols[0]", "EAP is not spoken", &sections);
+    let apart = policy("not_groups = ['x']") + "[[policies]]\nname = 'b'\ngroups = ['x']\n";
+    assert_eq!(warnings(&apart), Vec::<String>::new());
+}
+
+#[test]
+fn a_client_without_first_factor_may_meet_no_policy_that_asks_for_one() {
+    let bare = client("first_factor = 'none'");
+    let policies = policy("first_factors = ['staff']\nsecond_factor = 'off'") + "[[policies]]\nname = 'b'\n";
+    assert_eq!(faults(&(bare.clone() + &policies)), Vec::<String>::new());
+    let open = policy("not_clients = ['vpn']\nsecond_factor = 'off'") + "[[policies]]\nname = 'b'\n";
+    assert_eq!(faults(&(bare.clone() + &open)), Vec::<String>::new());
+    let sections = bare + &policy("times = ['daily 08:00-18:00 UTC']\nsecond_factor = 'off'");
+    only(&faults(&sections), "policies[0].second_factor", "open door", &sections);
+}
+
+#[test]
+fn attributes_can_be_named() {
+    let acme = "[[attributes]]\nname = 'Acme-Role'\nvendor = 32473\nnumber = 1\n\
+                [[attributes]]\nname = 'Acme-Level'\nvendor = 32473\nnumber = 2\ntype = 'integer'\nvalues = { High = 9 }\n";
+    let used = policy("attributes = { Acme-Level = 'High' }\nreply = { Acme-Role = 'x', Acme-Level = 'high' }");
+    let (config, warnings) = check(&format!("{acme}{used}")).unwrap();
+    assert_eq!(warnings, []);
+    let crate::policy::Reply::Fixed(reply) = &config.policies[0].reply else { panic!("nothing is left to be made") };
+    let shown = crate::radius::describe_with(&config.dictionary, reply.iter());
+    assert_eq!(shown, ["Acme-Level = High", "Acme-Role = \"x\""]);
+    assert!(config.reads_attributes);
+    assert!(!check(acme).unwrap().0.reads_attributes);
+    for (entry, path, fragment) in [
+        ("number = 1", "name", "a name is missing"),
+        ("name = 'X'", "number", "the number is missing"),
+        ("name = 'Class'\nnumber = 200", "name", "means another attribute already"),
+        ("name = 'a b'\nnumber = 200", "name", "no name"),
+        ("name = 'X'\nnumber = 200\ntype = 'ipv4addr'\ntag = true", "name", "may have a tag"),
+        ("name = 'X'\nnumber = 200\nvalues = { A = 1 }", "values.A", "no number"),
+    ] {
+        let sections = format!("[[attributes]]\n{entry}\n");
+        only(&faults(&sections), &format!("attributes[0].{path}"), fragment, &sections);
+    }
+    let sections = "dictionaries = ['gone']\nstate_dir = 'state'\n[listen]\n";
+    only(&faults(sections), "dictionaries[0]", "cannot be read", sections);
 }

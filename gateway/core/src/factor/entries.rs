@@ -4,6 +4,7 @@
 
 use crate::secret::Secret;
 use serde::de::{DeserializeOwned, Deserializer, Error, Visitor};
+use std::collections::BTreeMap;
 use std::fmt;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
@@ -23,20 +24,42 @@ pub(super) fn read<T: DeserializeOwned>(
     noun: &str,
     faults: &mut Vec<String>,
 ) -> Vec<Entry<T>> {
+    read_beside::<T, toml::Value>(text, array, None, (name, noun), faults).0
+}
+
+/// The same for a file that has, beside the entries, the table `table` of tables: what each of those says, by its name.
+pub(super) fn read_beside<T: DeserializeOwned, U: DeserializeOwned>(
+    text: &str,
+    array: &str,
+    table: Option<&str>,
+    (name, noun): (&str, &str),
+    faults: &mut Vec<String>,
+) -> (Vec<Entry<T>>, BTreeMap<String, Entry<U>>) {
     let lines = Lines::of(text);
     let root = match DeTable::parse(text) {
         Ok(root) => root.into_inner(),
         Err(error) => {
             let line = error.span().map_or(1, |span| lines.line(span.start));
             faults.push(format!("line {line}: this is not TOML: {}", error.message()));
-            return Vec::new();
+            return (Vec::new(), BTreeMap::new());
         }
     };
     let mut entries = Vec::new();
+    let mut beside = BTreeMap::new();
     for (key, value) in root {
         let line = lines.line(key.span().start);
         let found = match value.into_inner() {
             DeValue::Array(found) if key.get_ref().as_ref() == array => found,
+            DeValue::Table(found) if Some(key.get_ref().as_ref()) == table => {
+                for (key, value) in found {
+                    let (line, key) = (lines.line(key.span().start), key.into_inner().into_owned());
+                    match U::deserialize(ValueDeserializer::from(value)) {
+                        Ok(value) => drop(beside.insert(key, Entry { line, value })),
+                        Err(error) => faults.push(format!("line {line}, {key:?}: {}", error.message())),
+                    }
+                }
+                continue;
+            }
             _ => {
                 faults.push(format!(
                     "line {line}: {:?} has no place here; write [[{array}]] entries only",
@@ -56,7 +79,7 @@ pub(super) fn read<T: DeserializeOwned>(
             }
         }
     }
-    entries
+    (entries, beside)
 }
 
 /// Where a fault is, for people.

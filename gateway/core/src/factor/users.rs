@@ -5,10 +5,16 @@
 //! name = "alice@corp.example"
 //! password = "$argon2id$v=19$m=19456,t=2,p=1$…"
 //! groups = ["staff"]
+//! attributes = { department = "sales" }
+//!
+//! [groups.staff]
+//! vlan = "120"
 //! ```
 
+use super::Data;
 use super::entries::{self, Entry, place};
 use crate::identity::Rules;
+use crate::policy::{RESERVED, is_key};
 use crate::secret::{Secret, equal};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
@@ -31,6 +37,8 @@ pub struct User {
     pub upn: Option<Box<str>>,
     /// The person may not sign in for now.
     pub disabled: bool,
+    /// What the person and the groups have, for the replies of policies.
+    pub data: Data,
 }
 
 /// What a password is compared with.
@@ -81,7 +89,12 @@ struct Raw {
     #[serde(default)]
     disabled: bool,
     upn: Option<String>,
+    #[serde(default)]
+    attributes: Table,
 }
+
+/// Names and texts.
+type Table = BTreeMap<String, String>;
 
 /// How expensive hashes are, and how many of each kind there are.
 type Costs = BTreeMap<String, usize>;
@@ -97,10 +110,17 @@ impl Users {
         let mut groups = BTreeMap::new();
         let mut costs = Costs::new();
         let mut list: Vec<(usize, User)> = Vec::new();
-        for Entry { line, value } in entries::read::<Raw>(text, "users", "name", "user", &mut faults) {
+        let mut merged = BTreeMap::new();
+        let (entries, tables) =
+            entries::read_beside::<Raw, Table>(text, "users", Some("groups"), ("name", "user"), &mut faults);
+        let tables = group_tables(tables, &mut faults);
+        for Entry { line, value } in entries {
             let at = place(line, "user", &value.name);
             match user(value, allow_plain, rules, &mut groups, &mut costs) {
-                Ok(user) => list.push((line, user)),
+                Ok(mut user) => {
+                    user.data.group = groups_data(&user.groups, &tables, &mut merged);
+                    list.push((line, user));
+                }
                 Err(fault) => faults.push(format!("{at}: {fault}")),
             }
         }
@@ -189,7 +209,54 @@ fn user(
         None => lists.entry(raw.groups.clone()).or_insert(raw.groups.into()).clone(),
     };
     let upn = raw.upn.map(String::into_boxed_str);
-    Ok(User { name: identity.canonical.into(), password, groups, upn, disabled: raw.disabled })
+    check_keys(&raw.attributes).map_err(|fault| format!("`attributes`: {fault}"))?;
+    if let Some(key) = raw.attributes.keys().find(|key| RESERVED.contains(&key.as_str())) {
+        return Err(format!("`attributes`: `{key}` is known of everybody; give it another name"));
+    }
+    let own = (!raw.attributes.is_empty()).then(|| Arc::new(raw.attributes));
+    let data = Data { user: own, group: None };
+    Ok(User { name: identity.canonical.into(), password, groups, upn, disabled: raw.disabled, data })
+}
+
+/// The tables of `[groups.…]`, by the group's name in lower case, as policies compare groups.
+fn group_tables(tables: BTreeMap<String, Entry<Table>>, faults: &mut Vec<String>) -> BTreeMap<String, Table> {
+    let mut all = BTreeMap::new();
+    for (name, Entry { line, value }) in tables {
+        if let Err(fault) = check_keys(&value) {
+            faults.push(format!("line {line}, group {name:?}: {fault}"));
+        }
+        if all.insert(name.to_lowercase(), value).is_some() {
+            faults.push(format!("line {line}, group {name:?}: the same group stands here twice; remove one of the two"));
+        }
+    }
+    all
+}
+
+/// What the groups of a user have together; of two groups with the same datum, the first in the user's list gives it. Users
+/// with the same groups share it.
+fn groups_data(
+    groups: &Arc<[String]>,
+    tables: &BTreeMap<String, Table>,
+    merged: &mut BTreeMap<Arc<[String]>, Option<Arc<Table>>>,
+) -> Option<Arc<Table>> {
+    if tables.is_empty() {
+        return None;
+    }
+    let merge = || {
+        let mut all = Table::new();
+        for (key, text) in groups.iter().filter_map(|group| tables.get(&group.to_lowercase())).flatten() {
+            all.entry(key.clone()).or_insert_with(|| text.clone());
+        }
+        (!all.is_empty()).then(|| Arc::new(all))
+    };
+    merged.entry(groups.clone()).or_insert_with(merge).clone()
+}
+
+fn check_keys(table: &Table) -> Result<(), String> {
+    match table.keys().find(|key| !is_key(key)) {
+        Some(key) => Err(format!("`{key}` is no name; use 1 to 64 letters, digits, underscores and hyphens")),
+        None => Ok(()),
+    }
 }
 
 /// Version and parameters of a PHC string of argon2id, which is all that decides how long a check takes.
@@ -274,6 +341,33 @@ mod tests {
         assert_eq!(users.len(), 2);
         assert!(parse("").unwrap().is_empty());
         assert!(!format!("{users:?}").contains("hunter2") && !format!("{users:?}").contains("argon2id"));
+    }
+
+    #[test]
+    fn users_and_groups_have_data() {
+        let text = format!(
+            "{}{}{}[groups.Staff]\nvlan = \"120\"\nrole = \"user\"\n[groups.admins]\nrole = \"root\"\n",
+            entry("alice", "password_plain = \"x\"\ngroups = [\"admins\", \"staff\"]\nattributes = { department = \"it\" }"),
+            entry("bob", "password_plain = \"x\"\ngroups = [\"staff\"]"),
+            entry("carol", "password_plain = \"x\"\ngroups = [\"guests\"]"),
+        );
+        let users = parse(&text).unwrap();
+        let data = |name: &str| users.find(&format!("{name}@corp.example")).unwrap().data.clone();
+        let has = |table: &Option<Arc<Table>>, key: &str| table.as_ref().and_then(|table| table.get(key).cloned());
+        let alice = data("alice");
+        assert_eq!(has(&alice.user, "department").as_deref(), Some("it"));
+        assert_eq!(has(&alice.group, "role").as_deref(), Some("root"), "the first group of the user's list");
+        assert_eq!(has(&alice.group, "vlan").as_deref(), Some("120"));
+        assert_eq!(has(&data("bob").group, "role").as_deref(), Some("user"));
+        assert_eq!(data("carol"), Data::default());
+
+        let wrong = |rest: &str| fault(&format!("{}{rest}", entry("alice", "password_plain = \"x\"")));
+        assert!(wrong("attributes = { name = \"x\" }").contains("`name` is known of everybody"));
+        assert!(wrong("attributes = { \"a b\" = \"x\" }").contains("`a b` is no name"));
+        assert!(wrong("attributes = { vlan = 120 }").contains("line 1, user \"alice\": invalid type"));
+        assert!(wrong("[groups.a]\nvlan = 120").starts_with("line 4, \"a\": invalid type"));
+        assert!(wrong("[groups.a]\nx = \"1\"\n[groups.A]\nx = \"2\"").contains("stands here twice"));
+        assert!(wrong("[group.a]\nx = \"1\"").contains("has no place here"));
     }
 
     #[test]

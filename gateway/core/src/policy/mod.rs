@@ -17,6 +17,8 @@ pub use conditions::Conditions;
 pub use hours::{Hours, instant};
 pub use index::Index;
 pub use reply::{Item, MOST_OCTETS, Reply, Unrendered};
+pub(crate) use reply::push;
+pub(crate) use template::{RESERVED, is_key};
 pub use template::{Fault as TemplateFault, Template, Values};
 
 use crate::config::{Outcome, Policy};

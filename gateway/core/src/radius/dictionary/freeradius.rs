@@ -46,10 +46,12 @@ pub fn load(dictionary: &mut Dictionary, path: &Path, open: &Open<'_>) -> Result
         definitions: 0,
         skipped: HashSet::new(),
         odd_vendors: HashSet::new(),
+        later: Vec::new(),
         left_out: Vec::new(),
         faults: Vec::new(),
     };
     reader.file(path, "", DEEPEST);
+    reader.values_of_later_attributes();
     if reader.faults.is_empty() { Ok(reader.left_out) } else { Err(reader.faults) }
 }
 
@@ -63,6 +65,8 @@ struct Reader<'a> {
     skipped: HashSet<String>,
     /// Vendors that number or measure their attributes with other than one octet.
     odd_vendors: HashSet<String>,
+    /// Values of attributes that may yet come: where they stand, attribute, name and number.
+    later: Vec<(String, [String; 3])>,
     left_out: Vec<String>,
     faults: Vec<Fault>,
 }
@@ -106,7 +110,7 @@ impl Reader<'_> {
                     }
                 },
                 words => {
-                    if let Err(refusal) = self.line(words, &mut scope) {
+                    if let Err(refusal) = self.line(words, &mut scope, &place) {
                         self.fault(place(), refusal);
                     }
                 }
@@ -132,7 +136,7 @@ impl Reader<'_> {
         self.faults.push(Fault { place, problem, remedy });
     }
 
-    fn line(&mut self, words: &[&str], scope: &mut Scope) -> Result<(), Refusal> {
+    fn line(&mut self, words: &[&str], scope: &mut Scope, place: &dyn Fn() -> String) -> Result<(), Refusal> {
         match words {
             [] => Ok(()),
             ["VENDOR", name, number, format @ ..] => {
@@ -169,8 +173,16 @@ impl Reader<'_> {
                 scope.tlv = scope.tlv.saturating_sub(1);
                 Ok(())
             }
-            ["ATTRIBUTE", name, number, kind, flags @ ..] => self.attribute(name, number, kind, flags, scope),
-            ["VALUE", attribute, name, number] => self.value(attribute, name, number),
+            ["ATTRIBUTE", name, number, kind, flags @ ..] => self.attribute((name, number, kind), flags, scope, place),
+            ["VALUE", attribute, name, number] => {
+                self.count()?;
+                let known = self.dictionary.by_name(attribute).is_some();
+                if known || self.skipped.contains(&attribute.to_ascii_lowercase()) {
+                    return self.value(attribute, name, number);
+                }
+                self.later.push((place(), [attribute, name, number].map(|word| (*word).to_owned())));
+                Ok(())
+            }
             ["FLAGS" | "PROTOCOL" | "BEGIN-PROTOCOL" | "END-PROTOCOL" | "ALIAS" | "DEFINE" | "STRUCT" | "MEMBER", ..] => {
                 let word = words.first().copied().unwrap_or_default();
                 Err((format!("`{word}` belongs to dictionaries of FreeRADIUS 4"), "Take the file of version 3."))
@@ -181,11 +193,10 @@ impl Reader<'_> {
 
     fn attribute(
         &mut self,
-        name: &str,
-        number: &str,
-        kind: &str,
+        (name, number, kind): (&str, &str, &str),
         flags: &[&str],
         scope: &mut Scope,
+        place: &dyn Fn() -> String,
     ) -> Result<(), Refusal> {
         self.count()?;
         let flags: Vec<&str> = flags.iter().flat_map(|flags| flags.split(',')).filter(|flag| !flag.is_empty()).collect();
@@ -222,7 +233,11 @@ impl Reader<'_> {
             hiding,
             values: Vec::new(),
         };
-        self.dictionary.add(def).map_err(|problem| (format!("`{name}`: {problem}"), "Give it a name of its own."))
+        if let Some(known) = self.dictionary.by_name(name).filter(|known| known.number != number) {
+            self.left_out.push(format!("{}: `{name}` means {} already and stays so; this is {number}", place(), known.number));
+            return Ok(());
+        }
+        self.dictionary.add(def).map_err(|problem| (format!("`{name}`: {problem}"), "Correct the line."))
     }
 
     /// The full number, if a plain attribute space has a place for it.
@@ -237,8 +252,16 @@ impl Reader<'_> {
         }
     }
 
+    /// A file may name values of what another file defines.
+    fn values_of_later_attributes(&mut self) {
+        for (place, [attribute, name, number]) in std::mem::take(&mut self.later) {
+            if let Err(refusal) = self.value(&attribute, &name, &number) {
+                self.fault(place, refusal);
+            }
+        }
+    }
+
     fn value(&mut self, attribute: &str, name: &str, number: &str) -> Result<(), Refusal> {
-        self.count()?;
         if self.skipped.contains(&attribute.to_ascii_lowercase()) {
             return Ok(());
         }
@@ -287,8 +310,8 @@ fn number_of(text: &str) -> Option<u32> {
 /// What FreeRADIUS calls a type. What RFC 8044 does not have are octets to us: they are written in hexadecimal.
 fn data_type(name: &str) -> Option<DataType> {
     // `octets[16]`: of this length.
-    let name = name.split_once('[').map_or(name, |(name, _)| name);
-    Some(match name {
+    let name = name.split_once('[').map_or(name, |(name, _)| name).to_ascii_lowercase();
+    Some(match name.as_str() {
         "string" | "text" => DataType::Text,
         "octets" | "abinary" | "byte" | "short" | "uint8" | "uint16" | "signed" | "int32" | "ether" | "combo-ip"
         | "bool" | "size" | "struct" | "extended" | "long-extended" => DataType::String,
@@ -363,9 +386,10 @@ mod tests {
         let (dictionary, outcome) = load_text(&[(
             "main",
             "ATTRIBUTE My-Password 2 string\nATTRIBUTE User-Password 2 string\nATTRIBUTE Old-Class 25 string\n\
+             ATTRIBUTE Class 200 string\n\
              VALUE Service-Type Sideways 77\nVALUE Service-Type Framed-User 99\n",
         )]);
-        outcome.unwrap();
+        assert_eq!(outcome.unwrap(), ["/d/main:4: `Class` means Attr-25 already and stays so; this is Attr-200"]);
         assert!(dictionary.by_name("My-Password").unwrap().is_secret(), "another name is no other attribute");
         assert!(dictionary.by_number(AttributeNumber::Standard(2)).unwrap().is_secret());
         assert_eq!(dictionary.by_name("old-class").unwrap().data_type, DataType::String);
@@ -382,7 +406,6 @@ mod tests {
             ("\nATTRIBUTE A 200", "/d/main:2: `ATTRIBUTE` is no line of a dictionary, or lacks a word"),
             ("ATTRIBUTE A x string", "/d/main:1: `x` is no number"),
             ("ATTRIBUTE A 200 blob", "/d/main:1: `blob` is no type"),
-            ("ATTRIBUTE Class 200 string", "/d/main:1: `Class`: the name means another attribute"),
             ("ATTRIBUTE A 200 ipaddr has_tag", "/d/main:1: `A`: only integer"),
             ("VENDOR Cisco 10", "/d/main:1: `Cisco`: the vendor's name has another number"),
             ("VENDOR V -1", "/d/main:1: `-1` is no number"),
@@ -450,7 +473,14 @@ mod tests {
         for ours in dictionary().attributes() {
             let Some(other) = theirs.by_name(&ours.name) else { continue };
             compared += 1;
-            if other.number != ours.number {
+            for (name, number) in &ours.values {
+                let there = other.values.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+                if let Some((_, there)) = there.filter(|(_, there)| there != number) {
+                    faults.push(format!("{} {name}: {number} here, {there} there", ours.name));
+                }
+            }
+            // Theirs has 206 of a draft first; RFC 5090 has 103.
+            if other.number != ours.number && ours.name != "Digest-Response" {
                 faults.push(format!("{}: {} here, {} there", ours.name, ours.number, other.number));
             }
             if other.has_tag != ours.has_tag {
