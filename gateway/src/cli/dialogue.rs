@@ -4,11 +4,13 @@ use crate::clock::OsEntropy;
 use anyhow::{Context, bail};
 use gateway_core::entropy::draw;
 use gateway_core::radius::{
-    Attributes, Code, Packet, SharedSecret, attribute, describe, encode_request, hide_password, verify_reply,
+    Attributes, Code, Dictionary, Packet, SharedSecret, attribute, describe_with, dictionary, encode_request,
+    hide_password, verify_reply,
 };
 use gateway_core::secret::Secret;
 use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A NAS, as far as one sign-in needs it.
@@ -20,6 +22,8 @@ pub struct Nas {
     tries: u32,
     signs: bool,
     identifier: u8,
+    /// How attributes are called when they are told.
+    pub dictionary: Arc<Dictionary>,
 }
 
 /// What came back.
@@ -50,7 +54,8 @@ impl Nas {
         let socket = UdpSocket::bind(any).context("no UDP socket to send from")?;
         socket.connect(server).with_context(|| format!("{server} cannot be reached"))?;
         let [identifier] = draw(&mut OsEntropy::new());
-        Ok(Self { socket, server, secret: SharedSecret::new(secret), timeout, tries, signs, identifier })
+        let (secret, dictionary) = (SharedSecret::new(secret), Arc::new(dictionary().clone()));
+        Ok(Self { socket, server, secret, timeout, tries, signs, identifier, dictionary })
     }
 
     /// Sends one Access-Request and waits for its reply; tells both.
@@ -78,9 +83,9 @@ impl Nas {
         attributes.append(more);
         let code = Code::ACCESS_REQUEST;
         let request = encode_request(code, self.identifier, authenticator, &attributes, &self.secret, self.signs)?;
-        tell(&request, &format!("-> {}", self.server), out)?;
+        tell(&self.dictionary, &request, &format!("-> {}", self.server), out)?;
         let Some(reply) = self.exchange(&request, &authenticator, out)? else { return Ok(Reply::Nothing) };
-        tell(&reply, "<-", out)?;
+        tell(&self.dictionary, &reply, "<-", out)?;
         let packet = Packet::parse(&reply).context("the reply is not RADIUS")?;
         let question = packet.all(attribute::REPLY_MESSAGE).map(String::from_utf8_lossy).collect::<Vec<_>>().concat();
         Ok(match packet.code() {
@@ -135,10 +140,10 @@ impl Nas {
     }
 }
 
-fn tell(octets: &[u8], arrow: &str, out: &mut dyn Write) -> anyhow::Result<()> {
+fn tell(dictionary: &Dictionary, octets: &[u8], arrow: &str, out: &mut dyn Write) -> anyhow::Result<()> {
     let packet = Packet::parse(octets)?;
     writeln!(out, "{arrow} {} id {}, {} octets", packet.code(), packet.identifier(), octets.len())?;
-    for line in describe(&packet) {
+    for line in describe_with(dictionary, packet.attributes()) {
         writeln!(out, "     {line}")?;
     }
     Ok(())

@@ -21,8 +21,8 @@ struct Cli {
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done (signin: accepted) · 1 failed, the error says why (signin: rejected) · \
-                          2 wrong usage · 3 no answer (signin)";
+const EXIT_CODES: &str = "Exit codes: 0 done (signin: accepted; simulate: permitted) · 1 failed, the error says why (signin: rejected; \
+                          simulate: refused) · 2 wrong usage · 3 no answer (signin)";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -69,7 +69,7 @@ pub fn main() -> ExitCode {
         Command::User { config, args } => user_files(config, &args)
             .and_then(|files| user::run(args.command, &files, &mut std::io::stdout()))
             .map(done),
-        Command::Simulate(options) => simulate::run(&options, &mut std::io::stdout()).map(done),
+        Command::Simulate(options) => simulate::run(&options, &mut std::io::stdout()),
     };
     match outcome {
         Ok(Ended::Well) => ExitCode::SUCCESS,

@@ -8,12 +8,13 @@ use clap::Args;
 use gateway_core::factor::oath::Kind;
 use gateway_core::factor::tokens::Tokens;
 use gateway_core::identity::Rules;
-use gateway_core::radius::{Attributes, dictionary};
+use gateway_core::radius::{Attributes, Dictionary, dictionary, freeradius};
 use gateway_core::secret::Secret;
 use std::fs;
 use std::io::{BufRead, IsTerminal, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use zeroize::Zeroize;
 
@@ -38,6 +39,9 @@ pub(super) struct Signin {
     /// Send this attribute too, such as Calling-Station-Id=203.0.113.5; may be repeated
     #[arg(long = "attribute", value_name = "NAME=VALUE")]
     attributes: Vec<String>,
+    /// Names for attributes in this dictionary file, in the form of FreeRADIUS 3; may be repeated
+    #[arg(long = "dictionary", value_name = "FILE")]
+    dictionaries: Vec<PathBuf>,
     /// Send no Message-Authenticator, as old VPN servers do
     #[arg(long)]
     unsigned: bool,
@@ -51,9 +55,11 @@ pub(super) struct Signin {
 
 pub(super) fn run(options: &Signin, out: &mut dyn Write) -> anyhow::Result<Ended> {
     let secret = secret(&options.secret_file)?;
-    let more = attributes(&options.attributes)?;
+    let dictionary = dictionary_with(&options.dictionaries)?;
+    let more = attributes(&dictionary, &options.attributes)?;
     let timeout = Duration::from_secs(options.timeout);
     let mut nas = Nas::new(options.server, secret, timeout, options.tries, !options.unsigned)?;
+    nas.dictionary = dictionary;
     let mut codes = Codes::new(options)?;
     let mut answer = answer(options, "Password: ", out)?;
     let mut state = None;
@@ -101,15 +107,33 @@ pub(super) fn secret(path: &PathBuf) -> anyhow::Result<Secret> {
     Ok(Secret::new(octets))
 }
 
-fn attributes(texts: &[String]) -> anyhow::Result<Attributes> {
+/// What is built in, with what these files add.
+fn dictionary_with(files: &[PathBuf]) -> anyhow::Result<Arc<Dictionary>> {
+    let mut all = dictionary().clone();
+    for file in files {
+        let open = |path: &Path| crate::config::text(path, LONGEST_DICTIONARY);
+        freeradius::load(&mut all, file, &open).map_err(|faults| {
+            let lines: Vec<String> =
+                faults.iter().map(|fault| format!("{}: {}. {}", fault.place, fault.problem, fault.remedy)).collect();
+            anyhow::anyhow!(lines.join("\n"))
+        })?;
+    }
+    Ok(Arc::new(all))
+}
+
+/// The longest dictionary file.
+const LONGEST_DICTIONARY: usize = 4 << 20;
+
+/// The attributes that `--attribute` gives.
+pub(super) fn attributes(dictionary: &Dictionary, texts: &[String]) -> anyhow::Result<Attributes> {
     let mut attributes = Attributes::new();
     for text in texts {
         let (name, value) = text.split_once('=').with_context(|| format!("--attribute {text}: write NAME=VALUE"))?;
-        let definition = dictionary().find(name).with_context(|| match dictionary().nearest(name) {
+        let (definition, tag) = dictionary.find_tagged(name).with_context(|| match dictionary.nearest(name) {
             Some(near) => format!("--attribute {text}: there is no {name}; did you mean {near}?"),
             None => format!("--attribute {text}: there is no {name}"),
         })?;
-        let value = definition.encode_value(value).with_context(|| format!("--attribute {text}"))?;
+        let value = definition.encode_tagged(value, tag).with_context(|| format!("--attribute {text}"))?;
         attributes.push_def(&definition, &value).with_context(|| format!("--attribute {text}"))?;
     }
     Ok(attributes)

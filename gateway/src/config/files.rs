@@ -45,7 +45,7 @@ impl SecretSource for Secrets<'_> {
 }
 
 /// The text of a file, of `most` octets at most.
-fn text(path: &Path, most: usize) -> Result<String, String> {
+pub(crate) fn text(path: &Path, most: usize) -> Result<String, String> {
     let failed = |error| format!("cannot read {}: {error}", path.display());
     let mut octets = Vec::new();
     let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);

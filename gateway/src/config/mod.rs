@@ -8,6 +8,7 @@ mod reference;
 mod schema;
 
 pub use environment::proxies_of_environment;
+pub(crate) use files::text;
 pub use reference::reference;
 
 use gateway_core::config::{Config, Faults, Report, Surroundings, Warning};

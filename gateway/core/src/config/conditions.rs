@@ -110,7 +110,11 @@ impl RawPolicy {
                 let remedy = "Remove it until the gateway speaks EAP.";
                 report.warn(path, format!("`{text}` fits nobody: EAP is not spoken"), remedy);
             } else if !PROTOCOLS.contains(&text.as_str()) {
-                report.fault(path, format!("there is no protocol `{text}`"), format!("They are {}.", PROTOCOLS.join(", ")));
+                report.fault(
+                    path,
+                    format!("there is no protocol `{text}`"),
+                    format!("They are {}.", PROTOCOLS.join(", ")),
+                );
             }
         }
         self.protocols.clone()
@@ -143,12 +147,15 @@ impl RawPolicy {
         for (key, number, texts) in values.into_iter().filter(|(_, _, texts)| !texts.is_empty()) {
             let def = Arc::new(references.dictionary.definition(AttributeNumber::Standard(number)).into_owned());
             let path = format!("{section}.{key}");
-            let test = Test::AnyOf(matchers(report, |place| format!("{path}[{place}]"), texts, |text| {
-                match text.strip_suffix('*') {
+            let test = Test::AnyOf(matchers(
+                report,
+                |place| format!("{path}[{place}]"),
+                texts,
+                |text| match text.strip_suffix('*') {
                     Some(head) if !head.is_empty() => Ok(Matcher::Prefix(head.into())),
                     _ => Matcher::equals(&def, text),
-                }
-            }));
+                },
+            ));
             claims.push(Claim { key: key.into(), def, tag: None, test });
         }
         for (name, raw) in &self.attributes {
@@ -190,7 +197,11 @@ fn test(report: &mut Report, path: &str, raw: &RawTest, def: &AttributeDef) -> O
     };
     add(equals, &|text| Matcher::equals(def, text));
     add(prefix, &|text| {
-        if text.is_empty() { Err("an empty prefix fits every value".to_owned()) } else { Ok(Matcher::Prefix(text.into())) }
+        if text.is_empty() {
+            Err("an empty prefix fits every value".to_owned())
+        } else {
+            Ok(Matcher::Prefix(text.into()))
+        }
     });
     add(regex, &Matcher::pattern);
     if all.is_empty() && !report.has_fault(path) {

@@ -147,7 +147,11 @@ impl RawAttribute {
             values: Vec::new(),
         };
         if let Err(problem) = all.add(def) {
-            report.fault(format!("{section}.name"), format!("`{name}`: {problem}"), "Correct the entry, or give it another name.");
+            report.fault(
+                format!("{section}.name"),
+                format!("`{name}`: {problem}"),
+                "Correct the entry, or give it another name.",
+            );
             return;
         }
         for (value, number) in &self.values {

@@ -159,7 +159,9 @@ fn warn_of_claims(position: usize, policy: &Policy, report: &mut Report) {
 
 fn warn_of_unreachable(policies: &[(usize, &Policy)], report: &mut Report) {
     for (count, (position, policy)) in policies.iter().enumerate() {
-        if let Some((place, first)) = policies.iter().take(count).find(|(_, earlier)| earlier.conditions.cover(&policy.conditions)) {
+        if let Some((place, first)) =
+            policies.iter().take(count).find(|(_, earlier)| earlier.conditions.cover(&policy.conditions))
+        {
             let problem =
                 format!("nobody reaches `{}`: policies[{place}], `{}`, decides before it", policy.name, first.name);
             report.warn(format!("policies[{position}]"), problem, "Move it up, or remove it.");

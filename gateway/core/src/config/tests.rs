@@ -679,7 +679,11 @@ fn conditions_that_cannot_be_are_refused() {
 fn conditions_are_told_from_each_other() {
     let open = "second_factor = 'off'\n";
     let at = "policies[0].second_factor";
-    for claim in ["nas_port_types = ['Virtual']", "attributes = { Class = { present = true } }", "nas_addresses = ['192.0.2.0/24']"] {
+    for claim in [
+        "nas_port_types = ['Virtual']",
+        "attributes = { Class = { present = true } }",
+        "nas_addresses = ['192.0.2.0/24']",
+    ] {
         let sections = policy(&format!("{open}{claim}")) + "[[policies]]\nname = 'b'\n";
         only(&warnings(&sections), at, "only what the packet says of itself", &sections);
         for known in ["groups = ['g']", "clients = ['vpn']", "source_networks = ['192.0.2.0/24']"] {

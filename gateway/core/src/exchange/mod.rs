@@ -41,8 +41,8 @@ use crate::config::{AfterSuccess, Config};
 use crate::entropy::{Entropy, draw};
 use crate::event::{Ending, Event, Finished, Step};
 use crate::factor::{
-    BeginAnswer, BeginQuestion, CodeAnswer, CodeQuestion, CodeWanted, Enrolment, FirstFactorAnswer, FirstFactorQuestion,
-    Offer,
+    BeginAnswer, BeginQuestion, CodeAnswer, CodeQuestion, CodeWanted, Enrolment, FirstFactorAnswer,
+    FirstFactorQuestion, Offer,
 };
 use crate::identity::{self, Identity};
 use crate::radius::{Attributes, LONGEST_PACKET};

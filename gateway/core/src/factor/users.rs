@@ -74,6 +74,8 @@ pub struct Users {
     /// Where in the list each name stands: one look instead of a dozen comparisons all over memory.
     places: HashMap<Box<str>, usize>,
     nobody: Option<Arc<Secret>>,
+    /// What groups have, by their names in lower case.
+    groups: BTreeMap<String, Table>,
 }
 
 #[derive(Deserialize)]
@@ -140,12 +142,17 @@ impl Users {
         });
         let list: Box<[User]> = list.into_iter().map(|(_, user)| user).collect();
         let places = list.iter().enumerate().map(|(place, user)| (user.name.clone(), place)).collect();
-        Ok(Self { list, places, nobody })
+        Ok(Self { list, places, nobody, groups: tables })
     }
 
     /// The user of that canonical name.
     pub fn find(&self, canonical: &str) -> Option<&User> {
         self.list.get(*self.places.get(canonical)?)
+    }
+
+    /// What somebody in these groups would have by them.
+    pub fn data_of_groups(&self, groups: &[String]) -> Option<Arc<BTreeMap<String, String>>> {
+        groups_data(&groups.into(), &self.groups, &mut BTreeMap::new())
     }
 
     /// A hash that no password has, as expensive as most of the file's: what an unknown user is checked against, so that
@@ -226,7 +233,8 @@ fn group_tables(tables: BTreeMap<String, Entry<Table>>, faults: &mut Vec<String>
             faults.push(format!("line {line}, group {name:?}: {fault}"));
         }
         if all.insert(name.to_lowercase(), value).is_some() {
-            faults.push(format!("line {line}, group {name:?}: the same group stands here twice; remove one of the two"));
+            faults
+                .push(format!("line {line}, group {name:?}: the same group stands here twice; remove one of the two"));
         }
     }
     all
@@ -347,7 +355,10 @@ mod tests {
     fn users_and_groups_have_data() {
         let text = format!(
             "{}{}{}[groups.Staff]\nvlan = \"120\"\nrole = \"user\"\n[groups.admins]\nrole = \"root\"\n",
-            entry("alice", "password_plain = \"x\"\ngroups = [\"admins\", \"staff\"]\nattributes = { department = \"it\" }"),
+            entry(
+                "alice",
+                "password_plain = \"x\"\ngroups = [\"admins\", \"staff\"]\nattributes = { department = \"it\" }"
+            ),
             entry("bob", "password_plain = \"x\"\ngroups = [\"staff\"]"),
             entry("carol", "password_plain = \"x\"\ngroups = [\"guests\"]"),
         );

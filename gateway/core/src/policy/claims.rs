@@ -82,9 +82,10 @@ impl Matcher {
         match self {
             Self::Octets(octets) => **octets == *value,
             Self::Text(text) => text.as_bytes().eq_ignore_ascii_case(value),
-            Self::Prefix(prefix) => {
-                text(def, value).as_bytes().get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix.as_bytes()))
-            }
+            Self::Prefix(prefix) => text(def, value)
+                .as_bytes()
+                .get(..prefix.len())
+                .is_some_and(|head| head.eq_ignore_ascii_case(prefix.as_bytes())),
             Self::Pattern(pattern) => pattern.is_match(&text(def, value)),
         }
     }
@@ -104,9 +105,7 @@ impl Claim {
         let mut values = values.filter_map(|(_, value)| self.value(value));
         match &self.test {
             Test::Present(wanted) => values.next().is_some() == *wanted,
-            Test::AnyOf(matchers) => {
-                values.any(|value| matchers.iter().any(|matcher| matcher.fits(&self.def, &value)))
-            }
+            Test::AnyOf(matchers) => values.any(|value| matchers.iter().any(|matcher| matcher.fits(&self.def, &value))),
         }
     }
 

@@ -94,7 +94,8 @@ impl Conditions {
         if self.not_clients.iter().any(|name| &**name == facts.client) {
             return Some("not_clients");
         }
-        if !any(self.source_networks.is_empty(), || self.source_networks.iter().any(|net| net.contains(&facts.source))) {
+        if !any(self.source_networks.is_empty(), || self.source_networks.iter().any(|net| net.contains(&facts.source)))
+        {
             return Some("source_networks");
         }
         if self.not_source_networks.iter().any(|net| net.contains(&facts.source)) {

@@ -54,7 +54,8 @@ impl Hours {
     /// Whether `now` lies in them.
     pub fn contain(&self, now: Timestamp) -> bool {
         // What is beyond the year 9999 lies in no hours.
-        let Some(at) = i64::try_from(now.as_secs()).ok().and_then(|secs| jiff::Timestamp::from_second(secs).ok()) else {
+        let Some(at) = i64::try_from(now.as_secs()).ok().and_then(|secs| jiff::Timestamp::from_second(secs).ok())
+        else {
             return false;
         };
         let local = self.zone.to_datetime(at);
@@ -74,6 +75,12 @@ impl Hours {
 pub fn instant(text: &str) -> Option<Timestamp> {
     let at = text.parse::<jiff::Timestamp>().ok()?;
     u64::try_from(at.as_second()).ok().map(|secs| Timestamp::from_secs(0).after(Duration::from_secs(secs)))
+}
+
+/// An instant in UTC, as [`instant`] reads it.
+pub fn written(at: Timestamp) -> Option<String> {
+    let at = jiff::Timestamp::from_second(i64::try_from(at.as_secs()).ok()?).ok()?;
+    Some(at.to_string())
 }
 
 fn bit(day: Weekday) -> u8 {
@@ -104,7 +111,9 @@ fn minutes(text: &str) -> Result<u16, String> {
     let wrong = || format!("`{text}` is no time of day such as 08:00");
     let (hour, minute) = text.split_once(':').ok_or_else(wrong)?;
     let digits = |part: &str| {
-        (part.len() == 2 && part.bytes().all(|octet| octet.is_ascii_digit())).then(|| part.parse::<u16>().ok()).flatten()
+        (part.len() == 2 && part.bytes().all(|octet| octet.is_ascii_digit()))
+            .then(|| part.parse::<u16>().ok())
+            .flatten()
     };
     let (hour, minute) = (digits(hour).ok_or_else(wrong)?, digits(minute).ok_or_else(wrong)?);
     let all = hour * 60 + minute;
@@ -190,6 +199,7 @@ mod tests {
     #[test]
     fn instants_need_an_offset() {
         assert_eq!(instant("2026-01-05T08:00+01:00"), Some(Timestamp::from_secs(1_767_596_400)));
+        assert_eq!(written(Timestamp::from_secs(1_767_596_400)).as_deref(), Some("2026-01-05T07:00:00Z"));
         assert_eq!(instant("2026-01-05T08:00"), None);
         assert_eq!(instant("1969-01-05T08:00Z"), None);
     }

@@ -80,7 +80,9 @@ impl Index {
         if let Some(key) = &self.groups {
             let mut buffer = String::new();
             let mut rows = Vec::with_capacity(facts.groups.len());
-            rows.extend(facts.groups.iter().filter_map(|group| key.by.get(lower(group, &mut buffer)).map(|row| &**row)));
+            rows.extend(
+                facts.groups.iter().filter_map(|group| key.by.get(lower(group, &mut buffer)).map(|row| &**row)),
+            );
             found.push(Found { any: &key.any, rows });
         }
         (0..self.words).find_map(|word| {

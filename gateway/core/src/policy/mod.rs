@@ -14,12 +14,12 @@ mod template;
 
 pub use claims::{Claim, Matcher, Test};
 pub use conditions::Conditions;
-pub use hours::{Hours, instant};
+pub use hours::{Hours, instant, written};
 pub use index::Index;
-pub use reply::{Item, MOST_OCTETS, Reply, Unrendered};
 pub(crate) use reply::push;
-pub(crate) use template::{RESERVED, is_key};
+pub use reply::{Item, MOST_OCTETS, Reply, Unrendered};
 pub use template::{Fault as TemplateFault, Template, Values};
+pub(crate) use template::{RESERVED, is_key};
 
 use crate::config::{Outcome, Policy};
 use crate::identity::Identity;

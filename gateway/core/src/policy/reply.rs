@@ -118,14 +118,14 @@ impl Reply {
                     if text.chars().any(char::is_control) {
                         return Err(fault(Reason::DatumUnfit, "the value has control characters".to_owned()));
                     }
-                    push(&mut attributes, def, *tag, &text)
-                        .map_err(|problem| fault(Reason::DatumUnfit, problem))?;
+                    push(&mut attributes, def, *tag, &text).map_err(|problem| fault(Reason::DatumUnfit, problem))?;
                 }
             }
         }
         let octets = attributes.as_bytes().len();
         if octets > MOST_OCTETS {
-            let problem = format!("the attributes take {octets} octets, and a packet has room for {MOST_OCTETS} of them");
+            let problem =
+                format!("the attributes take {octets} octets, and a packet has room for {MOST_OCTETS} of them");
             return Err(Unrendered { reason: Reason::ReplyTooLong, attribute: "".into(), problem });
         }
         Ok(attributes)
@@ -193,9 +193,17 @@ mod tests {
         ];
         assert_eq!(
             render(items, &[("vlan", "120"), ("hours", "3")]).unwrap(),
-            ["Class = \"a\"", "Tunnel-Private-Group-ID:1 = \"120\"", "Tunnel-Type:1 = VLAN", "Class = \"b\"", "Session-Timeout = 3600"]
+            [
+                "Class = \"a\"",
+                "Tunnel-Private-Group-ID:1 = \"120\"",
+                "Tunnel-Type:1 = VLAN",
+                "Class = \"b\"",
+                "Session-Timeout = 3600"
+            ]
         );
-        assert!(matches!([encoded("a"), encoded("b")].into_iter().collect(), Reply::Fixed(list) if list.iter().count() == 2));
+        assert!(
+            matches!([encoded("a"), encoded("b")].into_iter().collect(), Reply::Fixed(list) if list.iter().count() == 2)
+        );
     }
 
     #[test]
@@ -207,7 +215,11 @@ mod tests {
         let timeout = || vec![made("Session-Timeout", None, "{user.timeout}")];
         assert_eq!(fault(timeout(), &[]), (Reason::DatumMissing, "Session-Timeout".into()));
         for unfit in ["soon", "-1", "4294967296", "", "1 "] {
-            assert_eq!(fault(timeout(), &[("timeout", unfit)]), (Reason::DatumUnfit, "Session-Timeout".into()), "{unfit}");
+            assert_eq!(
+                fault(timeout(), &[("timeout", unfit)]),
+                (Reason::DatumUnfit, "Session-Timeout".into()),
+                "{unfit}"
+            );
         }
         let filter = || vec![made("Filter-Id", None, "{user.filter}")];
         assert_eq!(fault(filter(), &[("filter", "a\nb")]), (Reason::DatumUnfit, "Filter-Id".into()));

@@ -118,9 +118,8 @@ impl Template {
 
     /// Whether the packet's attributes are looked at.
     pub fn reads_attributes(&self) -> bool {
-        let claimed = |piece: &Piece| {
-            matches!(piece, Piece::Gap { datum: Datum::NasIdentifier | Datum::NasAddress, .. })
-        };
+        let claimed =
+            |piece: &Piece| matches!(piece, Piece::Gap { datum: Datum::NasIdentifier | Datum::NasAddress, .. });
         self.0.iter().any(claimed)
     }
 
@@ -202,9 +201,10 @@ impl Datum {
             Self::Upn => Some(facts.identity.upn.as_str().into()),
             Self::Client => Some(facts.client.into()),
             Self::NasSource => Some(facts.source.to_string().into()),
-            Self::NasAddress => {
-                list().into_iter().find_map(|(number, value)| nas_address(number, &value)).map(|at| at.to_string().into())
-            }
+            Self::NasAddress => list()
+                .into_iter()
+                .find_map(|(number, value)| nas_address(number, &value))
+                .map(|at| at.to_string().into()),
             Self::NasIdentifier => {
                 let wanted = AttributeNumber::Standard(attribute::NAS_IDENTIFIER);
                 let (_, value) = list().into_iter().find(|(number, _)| *number == wanted)?;

@@ -41,7 +41,10 @@ fn told<'a>(policy: &'a Policy, change: impl FnOnce(&mut Facts<'_>)) -> Option<&
     let mut facts = Facts { source, groups: &groups, ..of(&identity) };
     change(&mut facts);
     let found = failed(policy, &facts);
-    let decided = !matches!(decide(std::slice::from_ref(policy), &Index::new(std::slice::from_ref(policy)), &facts), Decision::NoMatch);
+    let decided = !matches!(
+        decide(std::slice::from_ref(policy), &Index::new(std::slice::from_ref(policy)), &facts),
+        Decision::NoMatch
+    );
     assert_eq!(found.is_none(), decided, "the index and the list must agree");
     found
 }
@@ -106,13 +109,22 @@ fn every_condition_holds_or_is_named() {
         ),
         (
             "source_networks",
-            with("p", Conditions { source_networks: nets(&["198.51.100.0/24", "192.0.2.0/28"]), ..Conditions::default() }),
+            with(
+                "p",
+                Conditions { source_networks: nets(&["198.51.100.0/24", "192.0.2.0/28"]), ..Conditions::default() },
+            ),
             with("p", Conditions { source_networks: nets(&["192.0.2.0/29", "::/0"]), ..Conditions::default() }),
         ),
         (
             "users",
-            with("p", Conditions { users: texts(&["bob@corp.example", "alice@corp.example"]), ..Conditions::default() }),
-            with("p", Conditions { users: texts(&["alice", "alice@cloud.example", "CORP\\Alice"]), ..Conditions::default() }),
+            with(
+                "p",
+                Conditions { users: texts(&["bob@corp.example", "alice@corp.example"]), ..Conditions::default() },
+            ),
+            with(
+                "p",
+                Conditions { users: texts(&["alice", "alice@cloud.example", "CORP\\Alice"]), ..Conditions::default() },
+            ),
         ),
         (
             "realms",
@@ -184,7 +196,8 @@ fn networks_of_both_families_are_told_apart() {
     let all = with("p", Conditions { source_networks: vec!["0.0.0.0/0".parse().unwrap()], ..Conditions::default() });
     assert_eq!(as_she_is(&all), None);
     assert_eq!(told(&all, |facts| facts.source = "2001:db8::1".parse().unwrap()), Some("source_networks"));
-    let six = with("p", Conditions { source_networks: vec!["2001:db8::/32".parse().unwrap()], ..Conditions::default() });
+    let six =
+        with("p", Conditions { source_networks: vec!["2001:db8::/32".parse().unwrap()], ..Conditions::default() });
     assert_eq!(told(&six, |facts| facts.source = "2001:db8::1".parse().unwrap()), None);
     assert_eq!(told(&six, |facts| facts.source = "2001:db9::1".parse().unwrap()), Some("source_networks"));
     assert_eq!(as_she_is(&six), Some("source_networks"));
@@ -193,8 +206,7 @@ fn networks_of_both_families_are_told_apart() {
 #[test]
 fn five_hundred_policies_are_read_in_order() {
     let group = |number: usize| format!("group-{number}");
-    let mut policies: Vec<_> =
-        (0..500)
+    let mut policies: Vec<_> = (0..500)
         .map(|number| with(&format!("p{number}"), Conditions { groups: vec![group(number)], ..Conditions::default() }))
         .collect();
     let index = Index::new(&policies);
@@ -255,7 +267,11 @@ fn who_is_left_out_is_left_out() {
     assert_eq!(as_she_is(&groups), Some("not_groups"));
     assert_eq!(told(&groups, |facts| facts.groups = &[]), None);
     let untold = |facts: &mut Facts<'_>| (facts.groups, facts.first_factor) = (&[], None);
-    assert_eq!(told(&groups, untold), Some("not_groups"), "whose groups are unknown is not taken for one who is in none");
+    assert_eq!(
+        told(&groups, untold),
+        Some("not_groups"),
+        "whose groups are unknown is not taken for one who is in none"
+    );
 }
 
 #[test]
@@ -357,11 +373,13 @@ mod agreement {
     }
 
     fn any_policy() -> impl Strategy<Value = Policy> {
-        let names = (some(&["vpn", "wlan"]), some(&["alice@corp.example", "bob@corp.example"]), some(&["corp.example", "x"]));
+        let names =
+            (some(&["vpn", "wlan"]), some(&["alice@corp.example", "bob@corp.example"]), some(&["corp.example", "x"]));
         (names, some(&["staff", "admins", "süd"]), some(&["staff", "guests"]), some(&["vpn"])).prop_map(
             |((clients, users, realms), groups, not_groups, not_users)| {
                 let clients = clients.iter().map(|name| name.as_str().into()).collect();
-                let conditions = Conditions { clients, users, realms, groups, not_groups, not_users, ..Conditions::default() };
+                let conditions =
+                    Conditions { clients, users, realms, groups, not_groups, not_users, ..Conditions::default() };
                 with("p", conditions)
             },
         )

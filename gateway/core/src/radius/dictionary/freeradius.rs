@@ -146,9 +146,9 @@ impl Reader<'_> {
                 {
                     self.odd_vendors.insert((*name).to_owned());
                 }
-                self.dictionary.add_vendor((*name).to_owned().into(), number).map_err(|problem| {
-                    (format!("`{name}`: {problem}"), "Give the vendor another name in this file.")
-                })
+                self.dictionary
+                    .add_vendor((*name).to_owned().into(), number)
+                    .map_err(|problem| (format!("`{name}`: {problem}"), "Give the vendor another name in this file."))
             }
             ["BEGIN-VENDOR", name, format @ ..] => {
                 if self.dictionary.vendor_number(name).is_none() {
@@ -183,7 +183,10 @@ impl Reader<'_> {
                 self.later.push((place(), [attribute, name, number].map(|word| (*word).to_owned())));
                 Ok(())
             }
-            ["FLAGS" | "PROTOCOL" | "BEGIN-PROTOCOL" | "END-PROTOCOL" | "ALIAS" | "DEFINE" | "STRUCT" | "MEMBER", ..] => {
+            [
+                "FLAGS" | "PROTOCOL" | "BEGIN-PROTOCOL" | "END-PROTOCOL" | "ALIAS" | "DEFINE" | "STRUCT" | "MEMBER",
+                ..,
+            ] => {
                 let word = words.first().copied().unwrap_or_default();
                 Err((format!("`{word}` belongs to dictionaries of FreeRADIUS 4"), "Take the file of version 3."))
             }
@@ -199,14 +202,16 @@ impl Reader<'_> {
         place: &dyn Fn() -> String,
     ) -> Result<(), Refusal> {
         self.count()?;
-        let flags: Vec<&str> = flags.iter().flat_map(|flags| flags.split(',')).filter(|flag| !flag.is_empty()).collect();
+        let flags: Vec<&str> =
+            flags.iter().flat_map(|flags| flags.split(',')).filter(|flag| !flag.is_empty()).collect();
         // Older files name the vendor at the end of the line.
         let vendor = scope.vendor.clone().or_else(|| {
             flags.iter().find(|flag| self.dictionary.vendor_number(flag).is_some()).map(|flag| (*flag).to_owned())
         });
         let odd = vendor.as_ref().is_some_and(|vendor| self.odd_vendors.contains(vendor));
         let internal = flags.iter().any(|flag| matches!(*flag, "virtual" | "internal"));
-        let Some(number) = self.number(number, vendor.as_deref()).filter(|_| !odd && !internal && scope.tlv == 0) else {
+        let Some(number) = self.number(number, vendor.as_deref()).filter(|_| !odd && !internal && scope.tlv == 0)
+        else {
             if !number.split('.').all(|part| number_of(part).is_some()) {
                 return Err(no_number(number));
             }
@@ -222,9 +227,8 @@ impl Reader<'_> {
             Some("2" | "Tunnel-Password") => Hiding::Salted,
             Some(_) => Hiding::Secret,
         };
-        let data_type = data_type(kind).ok_or_else(|| {
-            (format!("`{kind}` is no type of attributes"), "Take `octets`, or correct the word.")
-        })?;
+        let data_type = data_type(kind)
+            .ok_or_else(|| (format!("`{kind}` is no type of attributes"), "Take `octets`, or correct the word."))?;
         let def = AttributeDef {
             name: name.to_owned().into(),
             number,
@@ -234,7 +238,11 @@ impl Reader<'_> {
             values: Vec::new(),
         };
         if let Some(known) = self.dictionary.by_name(name).filter(|known| known.number != number) {
-            self.left_out.push(format!("{}: `{name}` means {} already and stays so; this is {number}", place(), known.number));
+            self.left_out.push(format!(
+                "{}: `{name}` means {} already and stays so; this is {number}",
+                place(),
+                known.number
+            ));
             return Ok(());
         }
         self.dictionary.add(def).map_err(|problem| (format!("`{name}`: {problem}"), "Correct the line."))
@@ -342,7 +350,8 @@ mod tests {
             found.map(|(_, text)| (*text).to_owned()).ok_or_else(|| format!("cannot read {}", path.display()))
         };
         let outcome = load(&mut dictionary, Path::new("/d/main"), &open);
-        let told = |faults: Vec<Fault>| faults.iter().map(|fault| format!("{}: {}", fault.place, fault.problem)).collect();
+        let told =
+            |faults: Vec<Fault>| faults.iter().map(|fault| format!("{}: {}", fault.place, fault.problem)).collect();
         (dictionary, outcome.map_err(told))
     }
 
@@ -427,8 +436,9 @@ mod tests {
     fn files_that_include_each_other_end() {
         let (_, outcome) = load_text(&[("main", "$INCLUDE other\nATTRIBUTE A 200 string"), ("other", "$INCLUDE main")]);
         assert_eq!(outcome, Ok(vec![]));
-        let deep: Vec<(String, String)> =
-            (0..40).map(|at| (if at == 0 { "main".into() } else { at.to_string() }, format!("$INCLUDE {}", at + 1))).collect();
+        let deep: Vec<(String, String)> = (0..40)
+            .map(|at| (if at == 0 { "main".into() } else { at.to_string() }, format!("$INCLUDE {}", at + 1)))
+            .collect();
         let deep: Vec<(&str, &str)> = deep.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
         let faults = load_text(&deep).1.unwrap_err();
         assert!(faults[0].contains("deep"), "{faults:?}");
