@@ -96,6 +96,13 @@ impl Setup {
         self
     }
 
+    /// More of the users file, as it is.
+    #[must_use]
+    pub fn users(mut self, text: &str) -> Self {
+        self.users += text;
+        self
+    }
+
     /// A token.
     #[must_use]
     pub fn token(mut self, token: &SoftToken) -> Self {

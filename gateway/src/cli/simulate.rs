@@ -164,11 +164,11 @@ pub(super) fn run(options: &Simulate, out: &mut dyn Write) -> anyhow::Result<End
             }
             None => writeln!(out, "outcome        permit")?,
         }
-        if let Some(detail) = &outcome.detail {
-            writeln!(out, "               {detail}")?;
-        }
         if let Some(second) = &outcome.second {
             writeln!(out, "second factor  {second}")?;
+        }
+        if let Some(detail) = &outcome.detail {
+            writeln!(out, "               {detail}")?;
         }
         for attribute in &outcome.reply {
             writeln!(out, "reply          {attribute}")?;
