@@ -28,7 +28,7 @@ impl SecretSource for Names {
     }
 }
 
-/// A configuration with 500 policies, each with these conditions; `N` stands for the number of the policy.
+/// A configuration with 500 policies, each with these conditions; `#` stands for the number of the policy.
 fn config(conditions: &str) -> Config {
     let mut text = String::from("state_dir = 'state'\n");
     for client in 0..20 {
@@ -40,7 +40,7 @@ fn config(conditions: &str) -> Config {
     text.push_str("[[first_factor]]\nname = 'staff'\nkind = 'file'\nusers_file = 'users'\n");
     text.push_str("[[second_factor]]\nname = 'code'\nkind = 'oath'\ntokens_file = 'tokens'\n");
     for number in 0..POLICIES {
-        let conditions = conditions.replace("CLIENT", &(number % 20).to_string()).replace('N', &number.to_string());
+        let conditions = conditions.replace("CLIENT", &(number % 20).to_string()).replace('#', &number.to_string());
         let _ = write!(text, "[[policies]]\nname = 'p{number}'\n{conditions}\nreply = {{ Class = 'p{number}' }}\n");
     }
     let raw: Raw = toml::from_str(&text).expect("this is TOML");
@@ -75,17 +75,17 @@ fn policy(criterion: &mut Criterion) {
     let attributes = said();
     let mut bench = criterion.benchmark_group("500 policies");
     for (name, conditions) in [
-        ("groups", "groups = ['group-N', 'more-N']"),
-        ("groups and clients", "groups = ['group-N']\nclients = ['vpn-CLIENT']"),
+        ("groups", "groups = ['group-#', 'more-#']"),
+        ("groups and clients", "groups = ['group-#']\nclients = ['vpn-CLIENT']"),
         (
             "groups, clients, networks and hours",
-            "groups = ['group-N']\nclients = ['vpn-CLIENT']\nsource_networks = ['192.0.2.0/24']\ntimes = ['daily 00:00-24:00 Europe/Berlin']",
+            "groups = ['group-#']\nclients = ['vpn-CLIENT']\nsource_networks = ['192.0.2.0/24']\ntimes = ['daily 00:00-24:00 Europe/Berlin']",
         ),
-        ("users", "users = ['userN@corp.example']"),
-        ("groups and an attribute", "groups = ['group-N']\nnas_port_types = ['Virtual']"),
+        ("users", "users = ['user#@corp.example']"),
+        ("groups and an attribute", "groups = ['group-#']\nnas_port_types = ['Virtual']"),
         ("networks only", "source_networks = ['198.51.100.0/24']"),
-        ("an attribute only", "nas_identifiers = ['vpn-N']"),
-        ("a pattern only", "attributes = { NAS-Identifier = { regex = 'vpn-N.*' } }"),
+        ("an attribute only", "nas_identifiers = ['vpn-#']"),
+        ("a pattern only", "attributes = { NAS-Identifier = { regex = 'vpn-#.*' } }"),
     ] {
         let config = config(conditions);
         let facts = Facts {

@@ -35,7 +35,7 @@ fn alice() -> Identity {
 }
 
 /// Alice of Staff, by way of `vpn` at 192.0.2.10; `change` makes her somebody else.
-fn told<'a>(policy: &'a Policy, change: impl FnOnce(&mut Facts<'_>)) -> Option<&'a str> {
+fn told(policy: &Policy, change: impl FnOnce(&mut Facts<'_>)) -> Option<&str> {
     let (identity, groups) = (alice(), texts(&["Staff", "Vertrieb Süd"]));
     let source = [192, 0, 2, 10].into();
     let mut facts = Facts { source, groups: &groups, ..of(&identity) };
@@ -375,11 +375,13 @@ mod agreement {
     fn any_policy() -> impl Strategy<Value = Policy> {
         let names =
             (some(&["vpn", "wlan"]), some(&["alice@corp.example", "bob@corp.example"]), some(&["corp.example", "x"]));
-        (names, some(&["staff", "admins", "süd"]), some(&["staff", "guests"]), some(&["vpn"])).prop_map(
-            |((clients, users, realms), groups, not_groups, not_users)| {
+        let nets = some(&["192.0.2.0/24", "192.0.2.10/32", "198.51.100.0/24"]);
+        (names, some(&["staff", "admins", "süd"]), some(&["staff", "guests"]), nets).prop_map(
+            |((clients, users, realms), groups, not_groups, nets)| {
+                let source_networks = nets.iter().map(|net| net.parse().unwrap()).collect();
                 let clients = clients.iter().map(|name| name.as_str().into()).collect();
                 let conditions =
-                    Conditions { clients, users, realms, groups, not_groups, not_users, ..Conditions::default() };
+                    Conditions { clients, users, realms, groups, not_groups, source_networks, ..Conditions::default() };
                 with("p", conditions)
             },
         )
