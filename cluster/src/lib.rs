@@ -1,17 +1,29 @@
 //! What nodes remember together: attempts, challenges, used codes. The rules are pure transitions in
 //! `gateway_core::attempt`; a [`Store`] applies them atomically and keeps the records.
 
+mod certificates;
 mod journal;
+pub mod keys;
+mod membership;
 mod memory;
+pub mod redis;
+pub mod sealed;
+mod stats;
 
+pub use certificates::Certificate;
 pub use journal::{Journal, JournalError};
+pub use membership::{Member, Says};
 pub use memory::{MemoryStore, Settings};
+pub use redis::{RedisStore, Watch};
+pub use stats::{Counter, Stats};
 
+use gateway_core::attempt::record::Owner;
 use gateway_core::attempt::transition::{Outcome, Transition, Unanswered};
 use gateway_core::reason::Reason;
 use gateway_core::time::Timestamp;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 /// What a store makes of a transition: at once where it can, so that the common case allocates nothing.
 pub enum Applied {
@@ -30,6 +42,12 @@ pub enum StoreError {
     /// The record could not be made durable, or the store could not be reached.
     #[error("the store cannot be written")]
     Unavailable,
+    /// The record was written by a release that this one does not know.
+    #[error("a record in the store is of a version that this release does not know")]
+    OtherVersion,
+    /// The record is not what it says.
+    #[error("a record in the store does not open, or is not what it says")]
+    Tampered,
 }
 
 impl StoreError {
@@ -38,6 +56,8 @@ impl StoreError {
         match self {
             Self::Full => Reason::StoreFull,
             Self::Unavailable => Reason::StoreUnavailable,
+            Self::OtherVersion => Reason::StoreOtherVersion,
+            Self::Tampered => Reason::StoreTampered,
         }
     }
 }
@@ -52,7 +72,53 @@ pub trait Store: Send + Sync {
 
     /// What a probe should know.
     fn health(&self) -> Health;
+
+    /// Hears of what other nodes write about `user`. `None`: there are no others.
+    fn watch(&self, user: &str) -> Option<Watch> {
+        let _ = user;
+        None
+    }
+
+    /// Whether a node in that life is surely gone.
+    fn is_dead(&self, owner: &Owner) -> bool {
+        let _ = owner;
+        false
+    }
+
+    /// What this node is to say of itself from now on.
+    fn tell(&self, says: Says) {
+        let _ = says;
+    }
+
+    /// The nodes that are alive; none where a store is one node's alone.
+    fn nodes(&self) -> Vec<Member> {
+        Vec::new()
+    }
+
+    /// What the store counts, if it is shared.
+    fn stats(&self) -> Option<Arc<Stats>> {
+        None
+    }
+
+    /// Puts a certificate of this node into the registry.
+    fn register(&self, certificate: Certificate) -> Asked<'_, ()> {
+        let _ = certificate;
+        Box::pin(async { Ok(()) })
+    }
+
+    /// The certificates of all nodes.
+    fn certificates(&self) -> Asked<'_, Vec<Certificate>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    /// The node is going: others need not wait for its silence.
+    fn leave(&self) -> Asked<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
 }
+
+/// An answer of a shared store.
+pub type Asked<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// How a store is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,4 +127,8 @@ pub struct Health {
     pub failing: bool,
     /// Records held.
     pub records: usize,
+    /// The store that nodes share cannot be reached.
+    pub lost: bool,
+    /// Another node has this node's name.
+    pub conflict: bool,
 }

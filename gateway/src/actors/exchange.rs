@@ -132,7 +132,7 @@ impl Exchange {
             },
             Effect::Leave(transition) => self.leave(*transition, now),
             Effect::Drive(prompt) => self.drive(prompt, ctx),
-            Effect::Join { key, epoch } => {
+            Effect::Join { key, epoch, .. } => {
                 if let Some(news) = self.node.pending.join(&key, epoch, self.waiter(ctx)) {
                     inputs.push_back(Input::News(news));
                 }

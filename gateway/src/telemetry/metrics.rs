@@ -38,6 +38,8 @@ pub struct Metrics {
     pub mfa_wait: HistogramVec,
     /// Prompts that were not made, by why.
     pub prompts_suppressed: IntCounterVec,
+    /// Prompts of dead nodes that this one went on with.
+    pub taken_over: IntCounter,
     /// Prompts that wait for their users.
     pub mfa_pending: IntGauge,
     /// How long a NAS waits before it repeats a packet.
@@ -201,6 +203,13 @@ impl Metrics {
                 "orthrus_mfa_wait_seconds",
                 "From the first packet of a sign-in to its verdict, the human included.",
                 &["method"],
+            )?,
+            taken_over: register(
+                r,
+                IntCounter::new(
+                    "orthrus_mfa_prompts_taken_over_total",
+                    "Prompts of dead nodes that this one went on with.",
+                ),
             )?,
             prompts_suppressed: counters(
                 r,

@@ -52,6 +52,8 @@ pub struct Prompt {
     pub terms: Terms,
     /// When it ends undecided.
     pub deadline: Timestamp,
+    /// What a dead node saved of it: go on with that, and prompt nobody.
+    pub session: Option<Arc<[u8]>>,
 }
 
 /// How many prompts there are on this node.
@@ -149,6 +151,10 @@ impl Driver {
             (Stage::Fresh, Input::Start) if load.pending > load.limit => {
                 self.settle(Settled::Failed(Reason::PromptsFull), effects)
             }
+            (Stage::Fresh, Input::Start) if let Some(session) = self.prompt.session.clone() => {
+                self.asked = now;
+                self.poll(session, effects)
+            }
             (Stage::Fresh, Input::Start) => {
                 let Prompt { factor, user, id, terms, deadline, .. } = &*self.prompt;
                 let (factor, user, id, terms, deadline) = (factor.clone(), user.clone(), *id, *terms, *deadline);
@@ -165,15 +171,13 @@ impl Driver {
             // Without its record no other node could go on, but this one can.
             (Stage::Saving(session), Input::Applied(Err(_))) => self.wait(session, load, now, effects),
 
-            (Stage::Waiting(session), Input::Wake) if now < self.prompt.deadline => {
-                let Prompt { factor, user, id, .. } = &*self.prompt;
-                let (factor, user, id) = (factor.clone(), user.clone(), *id);
-                effects.push(Effect::WakeAt(self.prompt.deadline));
-                effects.push(Effect::Poll(PollQuestion { factor, user, id, session: session.clone() }));
-                Stage::Polling(session)
-            }
+            (Stage::Waiting(session), Input::Wake) if now < self.prompt.deadline => self.poll(session, effects),
             (Stage::Polling(session), Input::Polled(answer)) => match answer {
                 PollAnswer::Approved => self.answered(Ok(Approval::User), now, effects),
+                // The node before us had the answer, and died with it.
+                PollAnswer::Denied(Reason::SessionExpired) if self.prompt.session.is_some() => {
+                    self.answered(Err(Reason::AnswerDiedWithOwner), now, effects)
+                }
                 PollAnswer::Denied(reason) => self.answered(Err(reason), now, effects),
                 PollAnswer::Waiting | PollAnswer::Unavailable(_) => self.wait(session, load, now, effects),
             },
@@ -221,6 +225,14 @@ impl Driver {
                 Stage::Saving(session)
             }
         }
+    }
+
+    fn poll(&self, session: Arc<[u8]>, effects: &mut Vec<Effect>) -> Stage {
+        let Prompt { factor, user, id, .. } = &*self.prompt;
+        let (factor, user, id) = (factor.clone(), user.clone(), *id);
+        effects.push(Effect::WakeAt(self.prompt.deadline));
+        effects.push(Effect::Poll(PollQuestion { factor, user, id, session: session.clone() }));
+        Stage::Polling(session)
     }
 
     fn wait(&self, session: Arc<[u8]>, load: Load, now: Timestamp, effects: &mut Vec<Effect>) -> Stage {

@@ -1,7 +1,7 @@
 //! The rules of attempts that prompt a person: one prompt at a time, packets that join and are superseded, and an outcome that
 //! is one packet's.
 
-use super::record::{Attempt, AttemptKey, Authorization, PacketDigest, Phase, Settled};
+use super::record::{Attempt, AttemptKey, Authorization, Owner, PacketDigest, Phase, Purpose, Settled};
 use super::records::{Records, within};
 use super::transition::{NewChallenge, Outcome, Rules};
 use crate::reason::Reason;
@@ -71,8 +71,13 @@ impl Records {
             return Outcome::Discarded(Reason::RepeatWhilePending);
         }
         attempt.waiting = Some(packet);
-        let joined =
-            Outcome::Joined { id: attempt.id, begun: attempt.begun, epoch: attempt.epoch, deadline: attempt.deadline };
+        let joined = Outcome::Joined {
+            id: attempt.id,
+            begun: attempt.begun,
+            epoch: attempt.epoch,
+            deadline: attempt.deadline,
+            owner: attempt.owner.clone(),
+        };
         // Whoever proves the password anew does not know the challenge, or has given it up.
         self.burn_collector(key, now);
         joined
@@ -138,7 +143,7 @@ impl Records {
             return Outcome::Discarded(Reason::Superseded);
         }
         let Some(challenge) = challenge else {
-            return Outcome::Pending;
+            return Outcome::Pending { owner: attempt.owner.clone() };
         };
         if now >= deadline {
             return Outcome::Refused(Reason::PromptUnanswered);
@@ -150,6 +155,47 @@ impl Records {
         }
         self.put(key, id, begun, epoch, challenge, now.after(rules.challenge_lifetime).min(deadline));
         Outcome::Done
+    }
+
+    /// Goes on with the prompt of a node that is dead. Its session was saved, or else nobody can tell what became of the prompt
+    /// and the attempt is refused. A dead node that comes back finds its epoch stale.
+    pub(super) fn take_over(
+        &mut self,
+        key: &AttemptKey,
+        epoch: u64,
+        (dead, owner): (&Owner, &Owner),
+        packet: PacketDigest,
+        rules: &Rules,
+        now: Timestamp,
+    ) -> Outcome {
+        let Some(attempt) = self.attempts.get_mut(key).filter(|attempt| {
+            attempt.epoch == epoch
+                && attempt.prompts
+                && attempt.owner == *dead
+                && attempt.waiting == Some(packet)
+                && now < attempt.deadline
+        }) else {
+            return Outcome::Discarded(Reason::Superseded);
+        };
+        match &attempt.phase {
+            Phase::Waiting { session } => {
+                let session = session.clone();
+                attempt.epoch = epoch.saturating_add(1).max(self.epoch_floor.saturating_add(1));
+                attempt.owner = owner.clone();
+                let (epoch, collector) = (attempt.epoch, attempt.collector);
+                let (id, begun, deadline) = (attempt.id, attempt.begun, attempt.deadline);
+                // Whoever was told to come back collects from the new epoch.
+                if let Some(challenge) = collector.and_then(|state| self.challenges.get_mut(&state)) {
+                    challenge.epoch = epoch;
+                    if let Purpose::Collect { epoch: of, .. } = &mut challenge.purpose {
+                        *of = epoch;
+                    }
+                }
+                Outcome::TakenOver { epoch, id, begun, deadline, session }
+            }
+            Phase::Begun => self.settle(key, epoch, None, Settled::Failed(Reason::OwnerDied), None, rules, now),
+            Phase::Challenged { .. } | Phase::Settled { .. } => Outcome::Discarded(Reason::Superseded),
+        }
     }
 
     pub(super) fn detach(&mut self, key: &AttemptKey, packet: PacketDigest) -> Outcome {

@@ -41,6 +41,11 @@ pub struct Records {
     pub users: Map<Arc<str>, UserRecord>,
     /// Since when the memory of used codes is complete.
     pub used_since: Timestamp,
+    /// The same of counters (HOTP), which outlive a fail-over of the store.
+    pub counters_since: Timestamp,
+    /// An attempt without a record before it gets an epoch above this: a record that was forgotten must not make an old
+    /// owner's epoch current again.
+    pub epoch_floor: u64,
 }
 
 /// What undoes a settlement.
@@ -70,6 +75,9 @@ impl Transition {
             Change::Await { epoch, session } => records.await_answer(key, *epoch, session, now),
             Change::Collect { epoch, packet, challenge } => {
                 records.collect(key, *epoch, *packet, challenge.as_ref(), rules, now)
+            }
+            Change::TakeOver { epoch, dead, owner, packet } => {
+                records.take_over(key, *epoch, (dead, owner), *packet, rules, now)
             }
             Change::Detach { packet } => records.detach(key, *packet),
             Change::Take { state, packet, client } => records.take(key, *state, *packet, client, rules, now),
@@ -108,9 +116,9 @@ impl Records {
         if self.locked(&key.user, rules, now) {
             return Outcome::Refused(Reason::TooManyWrongCodes);
         }
-        let mut epoch = 1;
+        let mut epoch = self.epoch_floor.saturating_add(1);
         if let Some(attempt) = self.attempts.get_mut(key) {
-            epoch = attempt.epoch.saturating_add(1);
+            epoch = epoch.max(attempt.epoch.saturating_add(1));
             let live = now < attempt.deadline;
             let same = attempt.factor == *factor;
             match &attempt.phase {
@@ -340,8 +348,8 @@ impl Records {
         Outcome::Done
     }
 
-    #[allow(clippy::too_many_arguments, reason = "one caller, which takes the variant apart")]
-    fn settle(
+    #[allow(clippy::too_many_arguments, reason = "two callers, which take variants apart")]
+    pub(super) fn settle(
         &mut self,
         key: &AttemptKey,
         epoch: u64,
@@ -406,7 +414,8 @@ impl Records {
 
     pub(super) fn used(&self, user: &str) -> UsedCodes {
         let next = self.users.get(user).map(|record| &record.used).into_iter().flatten();
-        UsedCodes { since: self.used_since, next: next.map(|(token, next, _)| (TokenId(*token), *next)).collect() }
+        let (since, counters_since) = (self.used_since, self.counters_since);
+        UsedCodes { since, counters_since, next: next.map(|(token, next, _)| (TokenId(*token), *next)).collect() }
     }
 
     /// Remembers that `code` was used: the store loads its durable memory through this as well.
@@ -455,6 +464,33 @@ impl Records {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The highest epoch that is in use.
+    pub fn highest_epoch(&self) -> u64 {
+        self.attempts.values().map(|attempt| attempt.epoch).max().unwrap_or(0)
+    }
+
+    /// When [`sweep`](Self::sweep) may next find an attempt that nobody answered.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        let challenges = self.challenges.values().map(|challenge| challenge.expires.after(AFTERLIFE));
+        challenges.chain(self.attempts.values().map(|attempt| attempt.expires)).min()
+    }
+
+    /// When [`sweep`](Self::sweep) will have left nothing; `None`: something is to be remembered for ever.
+    pub fn lasts_until(&self, wrong_codes_window: Duration) -> Option<Timestamp> {
+        let mut last = Timestamp::default();
+        for record in self.users.values() {
+            for (_, _, forget) in &record.used {
+                last = last.max((*forget)?);
+            }
+            if record.wrong_codes > 0 {
+                last = last.max(record.window_began.after(wrong_codes_window));
+            }
+        }
+        let challenges = self.challenges.values().map(|challenge| challenge.expires.after(AFTERLIFE));
+        let attempts = self.attempts.values().map(|attempt| attempt.expires);
+        challenges.chain(attempts).chain(self.spent.values().copied()).max().map_or(Some(last), |at| Some(last.max(at)))
     }
 
     /// Forgets what has expired, and names the attempts whose challenge nobody answered.

@@ -102,6 +102,17 @@ pub enum Change {
         /// What it is answered with where there is no outcome yet.
         challenge: Option<NewChallenge>,
     },
+    /// The node that drives the prompt is dead: go on with it, for the packet that waits.
+    TakeOver {
+        /// The epoch under which the dead one drove it.
+        epoch: u64,
+        /// Who is dead, as the asking node knows it: a pure rule cannot look.
+        dead: Owner,
+        /// Who goes on.
+        owner: Owner,
+        /// The packet that waits: only the newest is worth it.
+        packet: PacketDigest,
+    },
     /// The packet waits no longer; an approval is kept for a repeat.
     Detach {
         /// The packet.
@@ -200,6 +211,21 @@ pub enum Outcome {
         epoch: u64,
         /// Its deadline.
         deadline: Timestamp,
+        /// Who drives it.
+        owner: Owner,
+    },
+    /// The prompt is driven by the asking node from now on.
+    TakenOver {
+        /// The epoch to settle under.
+        epoch: u64,
+        /// The attempt's correlation id.
+        id: AttemptId,
+        /// When the attempt began.
+        begun: Timestamp,
+        /// Its deadline.
+        deadline: Timestamp,
+        /// What the provider wants back with each poll.
+        session: Arc<[u8]>,
     },
     /// The prompt has this outcome, and it is this packet's.
     Collected {
@@ -211,7 +237,10 @@ pub enum Outcome {
         verdict: Settled,
     },
     /// There is no outcome yet.
-    Pending,
+    Pending {
+        /// Who drives the prompt.
+        owner: Owner,
+    },
     /// The outcome of a prompt is in the store, committed for this packet.
     Committed {
         /// `None`: no packet waits for it.

@@ -221,10 +221,10 @@ impl Facts {
                 turn.ask(Question::Begin(BeginQuestion { factor, user, id: self.id, terms, deadline }));
                 Stage::Beginning { permit, epoch, asked: turn.now }
             }
-            Outcome::Joined { id, begun, epoch, deadline } => {
+            Outcome::Joined { id, begun, epoch, deadline, owner } => {
                 (self.id, self.begun) = (id, begun);
                 self.tell(Step::Joined, turn);
-                self.join(permit.waiting(epoch, deadline, turn.now), turn)
+                self.join(permit.waiting(epoch, deadline, turn.now), owner, turn)
             }
             Outcome::Collected { id, begun, verdict } => {
                 (self.id, self.begun, self.prompted) = (id, begun, true);
@@ -245,9 +245,11 @@ impl Facts {
             }
             Outcome::Refused(reason) => self.refuse(reason, turn),
             Outcome::Discarded(reason) => self.silence(reason, turn),
-            Outcome::Done | Outcome::Pending | Outcome::Committed { .. } | Outcome::Taken(_) => {
-                self.silence(Reason::Unexpected, turn)
-            }
+            Outcome::Done
+            | Outcome::Pending { .. }
+            | Outcome::TakenOver { .. }
+            | Outcome::Committed { .. }
+            | Outcome::Taken(_) => self.silence(Reason::Unexpected, turn),
         }
     }
 

@@ -69,6 +69,8 @@ pub(super) enum Stage {
         /// Whether a prompt without outcome is lost: nobody drives it.
         lost: bool,
     },
+    /// The node that drove the prompt is dead: the store decides who goes on.
+    TakingOver(Waiting),
     /// The packet's wait is over: the store decides between the outcome and a challenge to come back for it.
     Postponing {
         /// What waits.
@@ -124,6 +126,7 @@ impl Stage {
             Self::Issuing { .. } => "Issuing",
             Self::Awaiting(_) => "Awaiting",
             Self::Collecting { .. } => "Collecting",
+            Self::TakingOver(_) => "TakingOver",
             Self::Postponing { .. } => "Postponing",
             Self::Taking { .. } => "Taking",
             Self::CheckingCode { .. } => "CheckingCode",
@@ -167,6 +170,10 @@ impl Stage {
             (Self::Postponing { waiting, challenge }, Input::Applied(Ok(outcome))) => {
                 facts.postponed(waiting, &challenge, &outcome, turn)
             }
+            (
+                Self::TakingOver(waiting),
+                Input::Applied(Ok(outcome @ (Outcome::TakenOver { .. } | Outcome::Committed { .. }))),
+            ) => facts.taken_over(waiting, outcome, turn),
             // What comes meanwhile is found out from the store, or when the user comes back.
             (stage, Input::News(_)) => stage,
 
@@ -209,6 +216,7 @@ impl Stage {
                 | Self::Claiming { .. }
                 | Self::Issuing { .. }
                 | Self::Collecting { .. }
+                | Self::TakingOver(_)
                 | Self::Postponing { .. }
                 | Self::Taking { .. }
                 | Self::Retrying { .. }

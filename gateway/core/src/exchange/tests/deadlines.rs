@@ -7,7 +7,7 @@ use crate::attempt::record::{Authorization, Progress, Purpose, Settled};
 use crate::attempt::transition::Taken;
 use crate::factor::{Approval, CodeWanted, Proved, UsedCodes};
 
-const STAGES: [&str; 15] = [
+const STAGES: [&str; 16] = [
     "Fresh",
     "CheckingFirstFactor",
     "IssuingRound",
@@ -17,6 +17,7 @@ const STAGES: [&str; 15] = [
     "Issuing",
     "Awaiting",
     "Collecting",
+    "TakingOver",
     "Postponing",
     "Taking",
     "CheckingCode",
@@ -27,7 +28,7 @@ const STAGES: [&str; 15] = [
 
 /// An exchange that has come to `stage`.
 fn at(stage: &str) -> (World, Run) {
-    let prompts = ["Awaiting", "Collecting", "Postponing"].contains(&stage);
+    let prompts = ["Awaiting", "Collecting", "TakingOver", "Postponing"].contains(&stage);
     let mut world = World::with(REQUIRED, |config| {
         if prompts {
             config.second_factors[0].kind = phone();
@@ -51,6 +52,7 @@ fn at(stage: &str) -> (World, Run) {
     }
     match stage {
         "Collecting" => world.feed(&mut run, Input::News(News::Look)),
+        "TakingOver" => world.feed(&mut run, Input::News(News::OwnerDied(owner()))),
         "Postponing" => world.feed(&mut run, Input::Wake),
         _ => {}
     }
@@ -89,6 +91,10 @@ pub(super) fn taken_round() -> Outcome {
     taken(Purpose::Round { factor: "staff".into(), session: vec![] }, false)
 }
 
+fn owner() -> Owner {
+    Owner { node: "b".into(), incarnation: 3 }
+}
+
 /// One input of every kind, and each with the name of the stages that it fits.
 pub(super) fn inputs() -> Vec<(&'static [&'static str], Input)> {
     const FIRST: &[&str] = &["CheckingFirstFactor"];
@@ -99,17 +105,31 @@ pub(super) fn inputs() -> Vec<(&'static [&'static str], Input)> {
     const CLAIM: &[&str] = &["Claiming", "Collecting", "Postponing"];
     const TAKEN: &[&str] = &["Claiming", "Collecting", "Postponing", "Taking"];
     const DONE: &[&str] = &["Claiming", "Collecting", "Postponing", "IssuingRound", "Issuing", "Retrying", "Settling"];
-    const STORE: &[&str] =
-        &["Claiming", "Collecting", "Postponing", "Taking", "IssuingRound", "Issuing", "Retrying", "Settling"];
+    const OVER: &[&str] = &["Claiming", "Collecting", "TakingOver", "Postponing"];
+    const STORE: &[&str] = &[
+        "Claiming",
+        "Collecting",
+        "TakingOver",
+        "Postponing",
+        "Taking",
+        "IssuingRound",
+        "Issuing",
+        "Retrying",
+        "Settling",
+    ];
     let (id, begun) = (AttemptId([1; 16]), Timestamp::default());
     let collected = |verdict| Input::Applied(Ok(Outcome::Collected { id, begun, verdict }));
-    let joined = Outcome::Joined { id, begun, epoch: 1, deadline: Timestamp::from_secs(2_000_000_000) };
+    let joined = Outcome::Joined { id, begun, epoch: 1, deadline: Timestamp::from_secs(2_000_000_000), owner: owner() };
+    let taken_over =
+        Outcome::TakenOver { epoch: 2, id, begun, deadline: Timestamp::from_secs(2_000_000_000), session: [7].into() };
     let again = || Outcome::ChallengedAlready { id: AttemptId([1; 16]), wire: vec![8; 48], message: "Code:".into() };
     let wanted = CodeWanted::default();
     vec![
         (&["Fresh"], Input::Start),
         (&STAGES, Input::Wake),
         (&STAGES, Input::News(News::Look)),
+        (&STAGES, Input::News(News::Changed)),
+        (&STAGES, Input::News(News::OwnerDied(owner()))),
         (&STAGES, Input::News(News::Superseded)),
         (&STAGES, Input::News(News::CodeWanted(CodeWanted::default()))),
         (FIRST, Input::FirstFactor(FirstFactorAnswer::Proved(Proved::default()))),
@@ -132,8 +152,9 @@ pub(super) fn inputs() -> Vec<(&'static [&'static str], Input)> {
         (CLAIM, collected(Settled::Passed)),
         (CLAIM, collected(Settled::Failed(Reason::WrongCode))),
         (CLAIM, Input::Applied(Ok(joined))),
-        (CLAIM, Input::Applied(Ok(Outcome::Pending))),
-        (CLAIM, Input::Applied(Ok(Outcome::Committed { to: None }))),
+        (CLAIM, Input::Applied(Ok(Outcome::Pending { owner: owner() }))),
+        (OVER, Input::Applied(Ok(Outcome::Committed { to: None }))),
+        (OVER, Input::Applied(Ok(taken_over))),
         (TAKEN, Input::Applied(Ok(taken_code(Some("staff"), false)))),
         (TAKEN, Input::Applied(Ok(taken_code(Some("staff"), true)))),
         (TAKEN, Input::Applied(Ok(taken_round()))),
