@@ -11,4 +11,5 @@ pub mod listen;
 pub mod node;
 pub mod pending;
 pub mod running;
+pub mod store;
 pub mod telemetry;

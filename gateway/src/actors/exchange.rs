@@ -10,13 +10,13 @@ use crate::node::{Active, Node, Permit};
 use crate::pending::Waiter;
 use crate::telemetry::trace;
 use actix::prelude::*;
-use cluster::{Applied, StoreError};
+use cluster::{Applied, StoreError, Watch};
 use gateway_core::attempt::driver::Prompt;
-use gateway_core::attempt::record::{AttemptKey, PacketDigest};
+use gateway_core::attempt::record::{AttemptKey, Owner, PacketDigest};
 use gateway_core::attempt::transition::{Outcome, Transition};
 use gateway_core::event::{Event, Step};
 use gateway_core::exchange::duplicates::End;
-use gateway_core::exchange::{self, Effect, Input, PACKET_DEADLINE, Request, Verdict};
+use gateway_core::exchange::{self, Effect, Input, News, PACKET_DEADLINE, Request, Verdict};
 use gateway_core::radius::{Packet, SharedSecret, encode_reply};
 use gateway_core::reason::Reason;
 use gateway_core::time::Timestamp;
@@ -46,6 +46,8 @@ pub struct Exchange {
     digest: PacketDigest,
     /// The attempt whose prompt it waits for.
     waits_for: Option<Box<AttemptKey>>,
+    /// Hears of prompts of the user that another node drives.
+    elsewhere: Option<Rc<Watch>>,
     /// What it did so far, where there are traces.
     trail: Option<Box<trace::packet::Packet>>,
     _permit: Permit,
@@ -78,6 +80,7 @@ impl Exchange {
             wake: None,
             digest,
             waits_for: None,
+            elsewhere: None,
             trail,
             _permit: permit,
         }
@@ -132,6 +135,7 @@ impl Exchange {
             },
             Effect::Leave(transition) => self.leave(*transition, now),
             Effect::Drive(prompt) => self.drive(prompt, ctx),
+            Effect::Join { key, owner, .. } if owner != *self.node.owner() => self.wait_elsewhere(&key, owner, ctx),
             Effect::Join { key, epoch, .. } => {
                 if let Some(news) = self.node.pending.join(&key, epoch, self.waiter(ctx)) {
                     inputs.push_back(Input::News(news));
@@ -170,6 +174,24 @@ impl Exchange {
         let driver = Driver::new(prompt, (self.node.clone(), self.active.clone())).start();
         self.node.pending.begin(&key, epoch, driver.recipient(), self.waiter(ctx));
         self.waits_for = Some(Box::new(key));
+    }
+
+    /// Waits for a prompt that `owner` drives, another node or an earlier life of this one. What is heard is a hint to look into the
+    /// store; the hint may be lost, and the owner may die.
+    fn wait_elsewhere(&mut self, key: &AttemptKey, owner: Owner, ctx: &mut Context<Self>) {
+        // One watch for as long as the exchange lives: its first word is that of its own subscription.
+        self.elsewhere = self.elsewhere.take().or_else(|| self.node.store.watch(&key.user).map(Rc::new));
+        let Some(watch) = self.elsewhere.clone() else {
+            // Nobody else writes into this store, so that nobody drives the prompt any more.
+            ctx.address().do_send(PromptNews(News::Look));
+            return;
+        };
+        let node = self.node.clone();
+        let hears = async move {
+            watch.changed().await;
+            if node.store.is_dead(&owner) { News::OwnerDied(owner) } else { News::Changed }
+        };
+        ctx.spawn(hears.into_actor(self).map(|news, this, ctx| this.feed(Input::News(news), ctx)));
     }
 
     fn waiter(&self, ctx: &Context<Self>) -> Waiter {

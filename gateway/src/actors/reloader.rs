@@ -63,6 +63,7 @@ fn round(node: &Node) {
     if let Err(error) = node.learned.persist() {
         tracing::error!(%error, "which sources sign could not be written to state_dir: a restart would forget the newest");
     }
+    node.tell_others();
     let now = clock::now();
     for unanswered in node.store.sweep(now) {
         let Unanswered { id, key, begun, reason } = unanswered;

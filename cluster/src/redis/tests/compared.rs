@@ -95,10 +95,12 @@ impl Sequence {
             20..22 => {
                 let taken = self.rng.random::<bool>().then(|| (self.state(), self.packet()));
                 let forget = self.rng.random_ratio(2, 3).then(|| self.now.after(Duration::from_secs(120)));
-                let code = (taken.is_some() && self.rng.random())
-                    .then(|| CodeUse { token: TokenId([1; 16]), factor: self.rng.random_range(1..9), forget });
-                let verdict =
-                    if self.rng.random() { Settled::Passed } else { Settled::Failed(Reason::WrongCode) };
+                let code = (taken.is_some() && self.rng.random()).then(|| CodeUse {
+                    token: TokenId([1; 16]),
+                    factor: self.rng.random_range(1..9),
+                    forget,
+                });
+                let verdict = if self.rng.random() { Settled::Passed } else { Settled::Failed(Reason::WrongCode) };
                 Change::Settle { epoch: self.epoch(), taken, verdict, code }
             }
             22 => Change::FinishRound { state: self.state(), packet: self.packet() },
@@ -144,7 +146,8 @@ async fn run(seed: u64, nodes: &[Node; 2], link: &redis::aio::MultiplexedConnect
         let expected = comparable(model.apply(&transition, sequence.now));
         let outcome = node.store.send(transition.clone(), Some(sequence.now)).await.unwrap();
         assert_eq!(outcome.map(comparable), Ok(expected.clone()), "seed {seed}, step {step}: {transition:?}");
-        if let Outcome::Claimed { epoch } | Outcome::Joined { epoch, .. } | Outcome::TakenOver { epoch, .. } = expected {
+        if let Outcome::Claimed { epoch } | Outcome::Joined { epoch, .. } | Outcome::TakenOver { epoch, .. } = expected
+        {
             sequence.epoch = epoch;
         }
     }

@@ -115,7 +115,9 @@ async fn redis_who_waits_on_another_node_hears_of_the_outcome() {
     let server = Server::start(&[]);
     let (a, b) = (Node::new("a", &server), Node::new("b", &server));
     let epoch = epoch(a.apply("alice", claim_by("a", 1)).await);
-    assert!(matches!(b.apply("alice", claim_by("b", 2)).await, Ok(Outcome::Joined { owner: by, .. }) if by == owner("a")));
+    assert!(
+        matches!(b.apply("alice", claim_by("b", 2)).await, Ok(Outcome::Joined { owner: by, .. }) if by == owner("a"))
+    );
     let watch = b.store.watch("alice").unwrap();
     // The first word is that of the subscription itself.
     watch.changed().await;

@@ -67,6 +67,7 @@ pub(super) fn name(change: &Change) -> &'static str {
         Change::Abandon { .. } => "abandon",
         Change::Await { .. } => "save",
         Change::Collect { .. } => "collect",
+        Change::TakeOver { .. } => "take_over",
         Change::Detach { .. } => "detach",
         Change::Issue { .. } | Change::IssueRound { .. } => "issue",
         Change::Take { .. } => "take",
