@@ -1,0 +1,165 @@
+//! Two nodes that share a Redis are one gateway: one prompt for one sign-in, whichever node a packet reaches, and a node that
+//! dies takes no sign-in with it.
+
+use entra_cloud::{Cloud, Operation, Settings};
+use gateway_core::radius::Code;
+use std::time::Duration;
+use tests::entra::{password, setup, upn};
+use tests::setup::REPLY;
+use tests::{Gateway, Redis, Request, Setup, SoftToken, eventually};
+
+fn cloud() -> Cloud {
+    Cloud::start(Settings::default())
+}
+
+fn pair(redis: &Redis, make: impl Fn() -> Setup) -> (Gateway, Gateway) {
+    (make().sharing(redis, "a").start(), make().sharing(redis, "b").start())
+}
+
+fn rings(cloud: &Cloud, user: &str) {
+    eventually("the phone rings", || (cloud.prompts(&upn(user)) == 1).then_some(()));
+}
+
+fn joins(gateway: &Gateway) {
+    gateway.await_metrics("it joins", |metrics| {
+        metrics.count("orthrus_mfa_prompts_suppressed_total", &[("why", "joined")]) >= 1
+    });
+}
+
+/// Longer than a node is waited for, and shorter than an attempt.
+const TAKEN_OVER: Duration = Duration::from_secs(40);
+
+#[test]
+fn redis_a_repeat_that_reaches_another_node_joins_and_is_the_one_that_is_accepted() {
+    for begin in ["held", "polled"] {
+        let (cloud, redis) = (cloud(), Redis::start());
+        let (a, b) = pair(&redis, || setup(&cloud, &["manual"]).of_entra("begin", begin));
+        let (mut first, mut second) = (a.nas(), b.nas());
+        let before = first.encode(&password("manual"));
+        first.send(&before);
+        rings(&cloud, "manual");
+        let repeat = second.encode(&password("manual"));
+        second.send(&repeat);
+        joins(&b);
+        cloud.person(&upn("manual")).approve();
+        second
+            .await_reply(&repeat, Duration::from_secs(15))
+            .expect("the newest packet is answered")
+            .expect(Code::ACCESS_ACCEPT);
+        assert!(first.hears_nothing(), "the packet before is superseded");
+        assert_eq!(cloud.prompts(&upn("manual")), 1);
+        assert_eq!((a.metrics().ended("accept"), b.metrics().ended("accept")), (0, 1));
+    }
+}
+
+#[test]
+fn redis_one_sign_in_at_two_nodes_at_once_is_one_prompt() {
+    let (cloud, redis) = (cloud(), Redis::start());
+    let users: Vec<String> = (0..12).map(|index| format!("manual@d{index}.example")).collect();
+    let names: Vec<&str> = users.iter().map(String::as_str).collect();
+    let (a, b) = pair(&redis, || setup(&cloud, &names));
+    let joined = || {
+        let joined =
+            |node: &Gateway| node.metrics().count("orthrus_mfa_prompts_suppressed_total", &[("why", "joined")]);
+        joined(&a) + joined(&b)
+    };
+    for (before, user) in names.iter().enumerate() {
+        let (mut one, mut two) = (a.nas(), b.nas());
+        let (at_a, at_b) = (one.encode(&password(user)), two.encode(&password(user)));
+        one.send(&at_a);
+        two.send(&at_b);
+        eventually("the phone rings", || (cloud.prompts(user) == 1).then_some(()));
+        eventually("the other joins", || (joined() > before as u64).then_some(()));
+        cloud.person(user).approve();
+        let answered = eventually("one of the two is answered", || {
+            let soon = Duration::from_millis(200);
+            one.await_reply(&at_a, soon).or_else(|| two.await_reply(&at_b, soon))
+        });
+        answered.expect(Code::ACCESS_ACCEPT);
+        assert_eq!((cloud.prompts(user), joined()), (1, before as u64 + 1), "{user}");
+    }
+    assert_eq!(a.metrics().ended("accept") + b.metrics().ended("accept"), names.len() as u64);
+}
+
+#[test]
+fn redis_a_challenge_of_one_node_is_answered_at_the_other_and_its_code_serves_once() {
+    let redis = Redis::start();
+    let (a, b) = pair(&redis, || Setup::new().user("alice", "wonderland").token(&SoftToken::totp("alice")));
+    let first_leg = || Request::access("alice").password("wonderland");
+    // The memory of codes has just begun: codes of steps that had begun by then are refused, on either node (A5).
+    let challenge = a.nas().ask(&first_leg()).expect(Code::ACCESS_CHALLENGE);
+    let answer = Request::access("alice").password(&SoftToken::totp("alice").code_now()).state(&challenge);
+    assert_ne!(b.nas().ask(&answer).code(), Code::ACCESS_ACCEPT);
+    // A token that was enrolled since has no such past.
+    let enrolled = tests::token::now().as_secs() + 1;
+    eventually("that time has come", || (tests::token::now().as_secs() > enrolled).then_some(()));
+    let token = SoftToken::totp("alice").enrolled(enrolled);
+    for node in [&a, &b] {
+        node.write("tokens", &token.entry());
+        eventually("the tokens are read again", || node.log().contains("was read again").then_some(()));
+    }
+    let elsewhere = first_leg().station("one");
+    let challenge = a.nas().ask(&elsewhere).expect(Code::ACCESS_CHALLENGE);
+    let code = token.code_now();
+    let accept = b.nas().ask(&Request::access("alice").password(&code).station("one").state(&challenge));
+    assert_eq!(accept.expect(Code::ACCESS_ACCEPT).attributes(), REPLY);
+    let challenge = b.nas().ask(&first_leg().station("two")).expect(Code::ACCESS_CHALLENGE);
+    let replay = a.nas().ask(&Request::access("alice").password(&code).station("two").state(&challenge));
+    assert_ne!(replay.code(), Code::ACCESS_ACCEPT, "the code was used at the other node");
+}
+
+#[test]
+fn redis_a_node_that_dies_while_the_phone_rings_takes_no_sign_in_with_it() {
+    let (cloud, redis) = (cloud(), Redis::start());
+    let (mut a, b) = pair(&redis, || setup(&cloud, &["manual"]).of_entra("begin", "polled"));
+    let (mut first, mut second) = (a.nas(), b.nas());
+    let before = first.encode(&password("manual"));
+    first.send(&before);
+    rings(&cloud, "manual");
+    // The session is saved once the provider has been polled.
+    eventually("the prompt is polled", || (cloud.requests(Operation::End) >= 1).then_some(()));
+    a.kill();
+    let repeat = second.encode(&password("manual"));
+    second.send(&repeat);
+    joins(&b);
+    cloud.person(&upn("manual")).approve();
+    let reply = second.await_reply(&repeat, TAKEN_OVER).expect("another node goes on");
+    reply.expect(Code::ACCESS_ACCEPT);
+    assert_eq!(cloud.prompts(&upn("manual")), 1);
+    assert_eq!(b.metrics().count("orthrus_mfa_prompts_taken_over_total", &[]), 1);
+}
+
+#[test]
+fn redis_a_prompt_that_nobody_can_go_on_with_is_refused_clearly() {
+    let (cloud, redis) = (cloud(), Redis::start());
+    // A provider that answers when the user has: nobody else can ask what became of it.
+    let (mut a, b) = pair(&redis, || setup(&cloud, &["manual"]).of_entra("begin", "held"));
+    let (mut first, mut second) = (a.nas(), b.nas());
+    let before = first.encode(&password("manual"));
+    first.send(&before);
+    rings(&cloud, "manual");
+    a.kill();
+    let repeat = second.encode(&password("manual"));
+    second.send(&repeat);
+    second.await_reply(&repeat, TAKEN_OVER).expect("a clear answer").expect(Code::ACCESS_REJECT);
+    assert_eq!((b.metrics().refused("owner_died"), cloud.prompts(&upn("manual"))), (1, 1));
+}
+
+#[test]
+fn redis_that_is_gone_is_done_without_and_is_taken_up_again() {
+    let (cloud, mut redis) = (cloud(), Redis::start());
+    let gateway = setup(&cloud, &["manual"]).sharing(&redis, "a").start();
+    let mut nas = gateway.nas();
+    let sent = nas.encode(&password("manual"));
+    nas.send(&sent);
+    rings(&cloud, "manual");
+    redis.kill();
+    cloud.person(&upn("manual")).approve();
+    nas.await_reply(&sent, Duration::from_secs(15)).expect("the node goes on alone").expect(Code::ACCESS_ACCEPT);
+    let metrics = gateway.metrics();
+    assert_eq!(metrics.count("orthrus_store_lost", &[]), 1);
+    assert!(metrics.count("orthrus_store_events_total", &[("event", "alone")]) >= 1);
+    redis.start_again();
+    gateway.await_metrics("the store is back", |metrics| metrics.count("orthrus_store_lost", &[]) == 0);
+    assert_eq!(cloud.prompts(&upn("manual")), 1);
+}
