@@ -42,6 +42,9 @@ pub enum StoreError {
     /// The record could not be made durable, or the store could not be reached.
     #[error("the store cannot be written")]
     Unavailable,
+    /// The store has just failed over, and nobody is prompted yet.
+    #[error("the store has just failed over")]
+    Settling,
     /// The record was written by a release that this one does not know.
     #[error("a record in the store is of a version that this release does not know")]
     OtherVersion,
@@ -56,6 +59,7 @@ impl StoreError {
         match self {
             Self::Full => Reason::StoreFull,
             Self::Unavailable => Reason::StoreUnavailable,
+            Self::Settling => Reason::StoreSettling,
             Self::OtherVersion => Reason::StoreOtherVersion,
             Self::Tampered => Reason::StoreTampered,
         }

@@ -10,10 +10,12 @@
 //!                                                            └────────── open, keep as copy ◄───────────┘
 //! ```
 
+mod change;
 mod lane;
 mod link;
 mod memory;
 mod node;
+mod reassert;
 mod scripts;
 mod settings;
 #[cfg(test)]

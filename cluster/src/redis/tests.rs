@@ -2,6 +2,7 @@
 
 mod compared;
 mod faults;
+mod layouts;
 mod server;
 mod shared;
 
