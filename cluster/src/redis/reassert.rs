@@ -4,15 +4,14 @@ use super::change::Terms;
 use super::lane::{Known, Lane, Work};
 use super::link::Link;
 use super::memory::{self, Memory, Trouble};
-use crate::StoreError;
 use crate::keys::UserName;
+use crate::{Counter, StoreError};
 use gateway_core::attempt::records::Records;
 use gateway_core::factor::{CodeUse, TokenId};
-use gateway_core::time::Timestamp;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// After a fail-over nobody begins a prompt for this long.
@@ -21,65 +20,41 @@ const SETTLES: Duration = Duration::from_secs(2);
 impl Lane {
     /// Puts down again what the store has lost, or was without.
     pub(super) async fn reassert(self: &Rc<Self>, name: &UserName, user: &Arc<str>) {
-        let Some(copy) = self.copies.borrow().get(name).cloned() else { return };
-        let clean = Known { dirty: false, ..copy.clone() };
-        self.keep(name, clean);
-        let window = self.shared.settings.wrong_codes_window;
-        let mine = copy.clone();
-        let shared = self.shared.clone();
-        // What is in the store comes from `change`; it is replaced where it is older than what this node knows.
-        let outcome = self
-            .change_from_store(
-                name,
-                user,
-                copy.head.serial,
-                move |found: Option<&Known>, records: &mut Records, now| {
-                    let known = |copy: &Known| (copy.head.serial, copy.identity);
-                    match found {
-                        Some(found) if known(found) == known(&mine) && !mine.dirty => {}
-                        Some(found) if found.head.serial > mine.head.serial => {
-                            if mine.dirty {
-                                shared.stats.diverged.inc();
-                            }
-                            merge_used(records, &mine.records);
-                        }
-                        Some(found) if found.head.serial == mine.head.serial && found.identity != mine.identity => {
-                            shared.stats.diverged.inc();
-                            merge_used(records, &mine.records);
-                        }
-                        _ => {
-                            let theirs = std::mem::replace(records, mine.records.clone());
-                            merge_used(records, &theirs);
-                            records.sweep(now, window);
-                            shared.stats.reasserted.inc();
-                        }
-                    }
-                },
-            )
-            .await;
-        if outcome.is_err() {
-            // It is lost again: later.
-            self.keep(name, copy);
-        }
-    }
-
-    async fn change_from_store(
-        self: &Rc<Self>,
-        name: &UserName,
-        user: &Arc<str>,
-        after: u64,
-        step: impl Fn(Option<&Known>, &mut Records, Timestamp),
-    ) -> Result<(), StoreError> {
-        // The copy is forgotten first, so that the first exchange brings what is there.
-        self.copies.borrow_mut().remove(name).map(|_| self.shared.held.fetch_sub(1, Ordering::Relaxed));
-        let read = self.change(name, user, Terms::default(), |_, _| ((), false)).await;
-        read?;
-        let found = self.copies.borrow().get(name).cloned();
-        self.change(name, user, Terms { after, ..Terms::default() }, |records, now| {
-            step(found.as_ref(), records, now);
+        let Some(mine) = self.copies.borrow().get(name).cloned() else { return };
+        // The copy is forgotten first, so that the first exchange brings what is there. What comes between that and the second
+        // runs the second again.
+        self.keep(name, Known { identity: None, dirty: false, ..mine.clone() });
+        let stats = self.shared.stats.clone();
+        let told = Cell::new(None);
+        let put = |records: &mut Records, _| {
+            let found = self.copies.borrow().get(name).map(|found| (found.head.serial, found.identity));
+            told.set(None);
+            match found {
+                Some((serial, identity)) if (serial, identity) == (mine.head.serial, mine.identity) && !mine.dirty => {}
+                Some((serial, identity))
+                    if serial > mine.head.serial || (serial == mine.head.serial && identity != mine.identity) =>
+                {
+                    merge_used(records, &mine.records);
+                    told.set(mine.dirty.then_some(&stats.diverged));
+                }
+                _ => {
+                    let theirs = std::mem::replace(records, mine.records.clone());
+                    merge_used(records, &theirs);
+                    told.set(Some(&stats.reasserted));
+                }
+            }
             ((), true)
-        })
-        .await
+        };
+        let terms = Terms { after: mine.head.serial, ..Terms::default() };
+        let outcome = match self.change(name, user, Terms::default(), |_, _| ((), false)).await {
+            Ok(()) => self.change(name, user, terms, put).await,
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(()) => told.take().into_iter().for_each(Counter::inc),
+            // It is lost again: later.
+            Err(_) => self.keep(name, mine.clone()),
+        }
     }
 
     pub(super) async fn refresh(self: &Rc<Self>, link: &mut Link, group: u8) -> Result<(), StoreError> {
@@ -134,10 +109,11 @@ impl Lane {
             if self.refresh(&mut link, group).await.is_err() || value(group) == before {
                 continue;
             }
-            let memories = self.memories.borrow();
-            let same: Vec<u8> =
-                memories.iter().filter(|(_, memory)| memory.body.primary == primary).map(|(group, _)| *group).collect();
-            drop(memories);
+            let same: Vec<u8> = {
+                let memories = self.memories.borrow();
+                let same = memories.iter().filter(|(_, memory)| memory.body.primary == primary);
+                same.map(|(group, _)| *group).collect()
+            };
             for group in same {
                 if self.refresh(&mut link, group).await.is_err() {
                     break;

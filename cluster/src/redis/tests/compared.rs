@@ -165,9 +165,14 @@ async fn run(seed: u64, nodes: &[Node; 2], link: &redis::aio::MultiplexedConnect
 async fn redis_compared_with_the_pure_transitions() {
     let sequences: u64 = std::env::var("ORTHRUS_SEQUENCES").ok().and_then(|text| text.parse().ok()).unwrap_or(10_000);
     let server = Server::start(&[]);
-    let nodes = [Node::new("a", &server), Node::new("b", &server)];
+    // A machine that is busy with other tests must not look like a store that is lost.
+    let patient = || Settings { timeout: Duration::from_secs(5), ..server.settings() };
+    let nodes = [Node::with("a", patient()), Node::with("b", patient())];
     let client = redis::Client::open(format!("redis://127.0.0.1:{}", server.port)).unwrap();
-    let link = client.get_multiplexed_async_connection().await.unwrap();
+    let config = redis::AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(Duration::from_secs(10)))
+        .set_response_timeout(Some(Duration::from_secs(10)));
+    let link = client.get_multiplexed_async_connection_with_config(&config).await.unwrap();
     let mut steps = 0;
     let seeds: Vec<u64> = (0..sequences).collect();
     for seeds in seeds.chunks(256) {

@@ -20,6 +20,8 @@ fn papers() -> Papers {
     let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::default();
+    // OpenSSL takes a certificate with the name of its issuer for one that signed itself.
+    params.distinguished_name.push(rcgen::DnType::CommonName, "redis");
     params.subject_alt_names = vec![SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST))];
     let certificate = params.signed_by(&key, &issuer).unwrap();
     Papers { ca: issuer.pem(), certificate: certificate.pem(), key: key.serialize_pem() }
