@@ -78,6 +78,16 @@ impl Gateway {
         self.child.wait().expect("it is our child");
     }
 
+    /// Stops it in the middle of whatever it does, as a machine that is suspended.
+    pub fn pause(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// Lets it go on.
+    pub fn go_on(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
     /// Sends SIGHUP and waits for the word of the log on it: whether the new configuration is in force.
     pub fn reload(&self) -> Result<(), String> {
         let before = self.log().len();

@@ -163,3 +163,91 @@ fn redis_that_is_gone_is_done_without_and_is_taken_up_again() {
     gateway.await_metrics("the store is back", |metrics| metrics.count("orthrus_store_lost", &[]) == 0);
     assert_eq!(cloud.prompts(&upn("manual")), 1);
 }
+
+#[test]
+fn redis_a_node_that_was_paused_is_silent_about_what_others_went_on_with() {
+    let (cloud, redis) = (cloud(), Redis::start());
+    let (a, b) = pair(&redis, || setup(&cloud, &["manual"]).of_entra("begin", "polled"));
+    let (mut first, mut second) = (a.nas(), b.nas());
+    let before = first.encode(&password("manual"));
+    first.send(&before);
+    rings(&cloud, "manual");
+    eventually("the prompt is polled", || (cloud.requests(Operation::End) >= 1).then_some(()));
+    a.pause();
+    let repeat = second.encode(&password("manual"));
+    second.send(&repeat);
+    joins(&b);
+    cloud.person(&upn("manual")).approve();
+    second.await_reply(&repeat, TAKEN_OVER).expect("the other node goes on").expect(Code::ACCESS_ACCEPT);
+    a.go_on();
+    a.await_metrics("its packet has ended", |metrics| metrics.count("orthrus_requests_in_progress", &[]) == 0);
+    assert!(first.hears_nothing(), "it lost the attempt");
+    assert_eq!((cloud.prompts(&upn("manual")), a.metrics().ended("accept")), (1, 0));
+}
+
+#[test]
+fn redis_that_was_wiped_is_no_second_prompt_while_the_node_that_prompted_lives() {
+    let (cloud, redis) = (cloud(), Redis::start());
+    let (a, b) = pair(&redis, || setup(&cloud, &["manual"]));
+    let (mut first, mut second) = (a.nas(), b.nas().patience(Duration::from_secs(30)));
+    let before = first.encode(&password("manual"));
+    first.send(&before);
+    rings(&cloud, "manual");
+    redis.cli(&["FLUSHALL"]);
+    let repeat = second.encode(&password("manual"));
+    // At first it is not answered, and goes out again as NASes do.
+    eventually("it joins", || {
+        second.send(&repeat);
+        let joined = b.metrics().count("orthrus_mfa_prompts_suppressed_total", &[("why", "joined")]);
+        (joined >= 1).then_some(())
+    });
+    cloud.person(&upn("manual")).approve();
+    second.await_reply(&repeat, Duration::from_secs(20)).expect("it is answered").expect(Code::ACCESS_ACCEPT);
+    assert_eq!(cloud.prompts(&upn("manual")), 1);
+    let failovers = |node: &Gateway| node.metrics().count("orthrus_store_events_total", &[("event", "failover")]);
+    assert!(failovers(&a) >= 1 && failovers(&b) >= 1);
+}
+
+#[test]
+fn redis_nodes_know_each_other_and_each_others_certificates() {
+    let (cloud, redis) = (cloud(), Redis::start());
+    let (mut a, b) = pair(&redis, || setup(&cloud, &["manual"]));
+    let nodes = |count: u64| {
+        b.await_metrics("as many nodes", |metrics| {
+            metrics.count("orthrus_cluster_nodes", &[("state", "ready")]) == count
+        });
+    };
+    nodes(2);
+    eventually("both certificates are registered", || {
+        (redis.cli(&["HLEN", "orthrus:{certificates}:registered"]) == "2").then_some(())
+    });
+    assert!(a.stop().success());
+    nodes(1);
+    let twin = setup(&cloud, &["manual"]).sharing(&redis, "b").start();
+    eventually("the younger of two with one name is not ready", || {
+        let (status, body) = twin.get("/readyz");
+        (status == 503 && body.contains("cluster.node_id")).then_some(())
+    });
+    assert_eq!(b.get("/readyz").0, 200, "the older one is");
+}
+
+#[test]
+fn redis_refuse_is_silence_while_the_store_is_lost() {
+    let (cloud, mut redis) = (cloud(), Redis::start());
+    let gateway = setup(&cloud, &["approve"]).set("cluster.when_store_is_lost", "refuse").sharing(&redis, "a").start();
+    assert_eq!(gateway.nas().ask(&password("approve")).code(), Code::ACCESS_ACCEPT);
+    redis.kill();
+    let mut nas = gateway.nas();
+    let sent = nas.encode(&password("approve"));
+    nas.send(&sent);
+    eventually("the node is not ready", || (gateway.get("/readyz").0 == 503).then_some(()));
+    assert!(nas.await_reply(&sent, Duration::from_secs(3)).is_none());
+    redis.start_again();
+    eventually("it is ready again", || (gateway.get("/readyz").0 == 200).then_some(()));
+    let again = eventually("the NAS's next packet is answered", || {
+        let next = nas.encode(&password("approve"));
+        nas.send(&next);
+        nas.await_reply(&next, Duration::from_secs(3))
+    });
+    assert_eq!(again.code(), Code::ACCESS_ACCEPT);
+}
