@@ -77,6 +77,11 @@ pub trait Store: Send + Sync {
     /// What a probe should know.
     fn health(&self) -> Health;
 
+    /// Whether other nodes use it too.
+    fn is_shared(&self) -> bool {
+        self.stats().is_some()
+    }
+
     /// Hears of what other nodes write about `user`. `None`: there are no others.
     fn watch(&self, user: &str) -> Option<Watch> {
         let _ = user;

@@ -251,3 +251,43 @@ fn redis_refuse_is_silence_while_the_store_is_lost() {
     });
     assert_eq!(again.code(), Code::ACCESS_ACCEPT);
 }
+
+#[test]
+fn redis_the_same_packet_at_two_nodes_is_one_prompt_and_one_reply() {
+    let (cloud, redis) = (cloud(), Redis::start());
+    let (a, b) = pair(&redis, || setup(&cloud, &["manual"]));
+    // What a balancer does that has no memory: each retransmission goes to another node, from the NAS's own address and port.
+    let packet = a.nas().encode(&password("manual")).bytes;
+    let nas = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    nas.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
+    nas.send_to(&packet, a.address()).unwrap();
+    rings(&cloud, "manual");
+    nas.send_to(&packet, b.address()).unwrap();
+    joins(&b);
+    nas.send_to(&packet, a.address()).unwrap();
+    cloud.person(&upn("manual")).approve();
+    let mut replies = std::collections::HashSet::new();
+    for _ in 0..2 {
+        let mut buffer = [0; 4096];
+        let (length, _) = nas.recv_from(&mut buffer).expect("both nodes answer");
+        replies.insert(buffer[..length].to_vec());
+    }
+    let reply = replies.iter().next().unwrap();
+    assert_eq!((replies.len(), reply[0]), (1, 2), "the same accept from either");
+    nas.send_to(&packet, b.address()).unwrap();
+    let mut buffer = [0; 4096];
+    let (length, _) = nas.recv_from(&mut buffer).expect("a duplicate is answered");
+    assert_eq!((&buffer[..length], cloud.prompts(&upn("manual"))), (reply.as_slice(), 1));
+}
+
+#[test]
+fn redis_a_code_that_the_cloud_wants_is_asked_for_by_the_node_with_the_newest_packet() {
+    let (cloud, redis) = (cloud(), Redis::start());
+    let (a, b) = pair(&redis, || setup(&cloud, &["sms"]));
+    let mut nas = a.nas();
+    let challenge = nas.ask(&password("sms")).expect(Code::ACCESS_CHALLENGE);
+    let code = cloud.person(&upn("sms")).sms_code();
+    let answer = tests::entra::answer("sms", &code, &challenge);
+    assert_eq!(b.nas().ask(&answer).code(), Code::ACCESS_ACCEPT);
+    assert_eq!(cloud.prompts(&upn("sms")), 1);
+}

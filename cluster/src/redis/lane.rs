@@ -202,7 +202,7 @@ impl Lane {
         let acknowledged = (prompts || proves || matches!(transition.change, Change::TakeOver { .. }))
             && self.shared.settings.mode.has_replicas();
         let tells = |outcome: &Outcome| {
-            matches!(transition.change, Change::Settle { .. } | Change::TakeOver { .. })
+            matches!(transition.change, Change::Settle { .. } | Change::TakeOver { .. } | Change::Offer { .. })
                 && !matches!(outcome, Outcome::Discarded(_) | Outcome::Refused(_))
         };
         let run = |records: &mut Records, now: Timestamp| {

@@ -7,7 +7,7 @@ use super::*;
 use gateway_core::attempt::record::Purpose;
 use gateway_core::attempt::state::StateId;
 use gateway_core::attempt::transition::NewChallenge;
-use gateway_core::factor::TokenId;
+use gateway_core::factor::{CodeWanted, TokenId};
 use gateway_core::reason::Reason;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -103,6 +103,10 @@ impl Sequence {
                 let verdict = if self.rng.random() { Settled::Passed } else { Settled::Failed(Reason::WrongCode) };
                 Change::Settle { epoch: self.epoch(), taken, verdict, code }
             }
+            22 if self.rng.random() => Change::Offer {
+                epoch: self.epoch(),
+                wanted: CodeWanted { session: vec![8], prompt: Some("Code?".to_owned()) },
+            },
             22 => Change::FinishRound { state: self.state(), packet: self.packet() },
             _ => Change::TakeOver { epoch: self.epoch(), dead: owner(node), owner: owner("c"), packet: self.packet() },
         }

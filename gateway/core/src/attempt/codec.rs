@@ -54,6 +54,7 @@ impl Record for Attempt {
             Phase::Challenged { .. } => 1,
             Phase::Settled { .. } => 2,
             Phase::Waiting { .. } => 3,
+            Phase::Offered { .. } => 4,
         };
         Header { epoch: self.epoch, state, expires: self.expires }
     }

@@ -4,6 +4,7 @@
 use super::record::{Attempt, AttemptKey, Authorization, Owner, PacketDigest, Phase, Purpose, Settled};
 use super::records::{Records, within};
 use super::transition::{NewChallenge, Outcome, Rules};
+use crate::factor::CodeWanted;
 use crate::reason::Reason;
 use crate::time::Timestamp;
 use std::sync::Arc;
@@ -49,7 +50,7 @@ impl Records {
     pub(super) fn is_prompted(&self, user: &Arc<str>, now: Timestamp) -> bool {
         let by = self.users.get(user).and_then(|record| record.prompted_by.as_ref());
         by.and_then(|key| self.attempts.get(key)).is_some_and(|attempt| {
-            let out = matches!(attempt.phase, Phase::Begun | Phase::Waiting { .. });
+            let out = matches!(attempt.phase, Phase::Begun | Phase::Waiting { .. } | Phase::Offered { .. });
             out && attempt.prompts && now < attempt.deadline
         })
     }
@@ -142,6 +143,9 @@ impl Records {
         if attempt.waiting != Some(packet) {
             return Outcome::Discarded(Reason::Superseded);
         }
+        if let Phase::Offered { session, prompt } = &attempt.phase {
+            return Outcome::Offered(CodeWanted { session: session.clone(), prompt: prompt.clone() });
+        }
         let Some(challenge) = challenge else {
             return Outcome::Pending { owner: attempt.owner.clone() };
         };
@@ -194,7 +198,22 @@ impl Records {
                 Outcome::TakenOver { epoch, id, begun, deadline, session }
             }
             Phase::Begun => self.settle(key, epoch, None, Settled::Failed(Reason::OwnerDied), None, rules, now),
+            // Nobody needs to drive it any more.
+            Phase::Offered { session, prompt } => {
+                Outcome::Offered(CodeWanted { session: session.clone(), prompt: prompt.clone() })
+            }
             Phase::Challenged { .. } | Phase::Settled { .. } => Outcome::Discarded(Reason::Superseded),
+        }
+    }
+
+    pub(super) fn offer(&mut self, key: &AttemptKey, epoch: u64, wanted: &CodeWanted, now: Timestamp) -> Outcome {
+        match self.attempts.get_mut(key) {
+            Some(attempt) if attempt.epoch == epoch && attempt.phase == Phase::Begun && now < attempt.deadline => {
+                let CodeWanted { session, prompt } = wanted.clone();
+                attempt.phase = Phase::Offered { session, prompt };
+                Outcome::Done
+            }
+            _ => Outcome::Discarded(Reason::Superseded),
         }
     }
 

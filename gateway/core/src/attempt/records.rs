@@ -73,6 +73,7 @@ impl Transition {
             }
             Change::Abandon { epoch } => records.abandon(key, *epoch),
             Change::Await { epoch, session } => records.await_answer(key, *epoch, session, now),
+            Change::Offer { epoch, wanted } => records.offer(key, *epoch, wanted, now),
             Change::Collect { epoch, packet, challenge } => {
                 records.collect(key, *epoch, *packet, challenge.as_ref(), rules, now)
             }
@@ -127,7 +128,7 @@ impl Records {
                         return again;
                     }
                 }
-                Phase::Begun | Phase::Waiting { .. } if live && attempt.prompts => {
+                Phase::Begun | Phase::Waiting { .. } | Phase::Offered { .. } if live && attempt.prompts => {
                     return if same {
                         self.join(key, *packet, *port, now)
                     } else {
@@ -214,7 +215,7 @@ impl Records {
         let Some(attempt) = self.attempts.get_mut(key).filter(|attempt| attempt.epoch == epoch) else {
             return Outcome::Discarded(Reason::Superseded);
         };
-        if attempt.phase != Phase::Begun {
+        if !matches!(attempt.phase, Phase::Begun | Phase::Offered { .. }) {
             return Outcome::Discarded(Reason::Superseded);
         }
         let expires = now.after(rules.challenge_lifetime);

@@ -5,7 +5,7 @@
 
 use super::record::{AttemptId, AttemptKey, Authorization, Owner, PacketDigest, Purpose, Settled};
 use super::state::StateId;
-use crate::factor::{CodeUse, UsedCodes};
+use crate::factor::{CodeUse, CodeWanted, UsedCodes};
 use crate::reason::Reason;
 use crate::time::Timestamp;
 use std::sync::Arc;
@@ -91,6 +91,13 @@ pub enum Change {
         epoch: u64,
         /// What the provider wants back with each poll.
         session: Arc<[u8]>,
+    },
+    /// The provider wants a code instead: keep what to ask for, for the packet that waits, on whichever node.
+    Offer {
+        /// The epoch of the claim.
+        epoch: u64,
+        /// What is to be asked for.
+        wanted: CodeWanted,
     },
     /// Ask for the outcome of a prompt. Where there is none yet, the packet either goes on waiting or is answered with a challenge
     /// under which a later packet collects: one transition decides which of the two, so that it is never both.
@@ -236,6 +243,8 @@ pub enum Outcome {
         /// The outcome.
         verdict: Settled,
     },
+    /// A code is wanted, from this packet.
+    Offered(CodeWanted),
     /// There is no outcome yet.
     Pending {
         /// Who drives the prompt.

@@ -246,6 +246,7 @@ impl Facts {
             Outcome::Refused(reason) => self.refuse(reason, turn),
             Outcome::Discarded(reason) => self.silence(reason, turn),
             Outcome::Done
+            | Outcome::Offered(_)
             | Outcome::Pending { .. }
             | Outcome::TakenOver { .. }
             | Outcome::Committed { .. }

@@ -10,7 +10,7 @@ use crate::attempt::record::{Authorization, Owner, Purpose, Settled};
 use crate::attempt::state::Kind;
 use crate::attempt::transition::{Change, NewChallenge, Outcome};
 use crate::event::Step;
-use crate::factor::Terms;
+use crate::factor::{CodeWanted, Terms};
 use crate::identity::Identity;
 use crate::reason::Reason;
 use crate::secret::Secret;
@@ -97,14 +97,18 @@ impl Facts {
                 Stage::TakingOver(waiting)
             }
             News::Superseded => self.silence(Reason::Superseded, turn),
-            News::CodeWanted(_) if !self.request.client.challenge => self.refuse(Reason::ChallengeImpossible, turn),
-            News::CodeWanted(wanted) => {
-                self.prompted = false;
-                self.second_factor_took = turn.now.since(waiting.since);
-                let Waiting { factor, authorization, epoch, .. } = waiting;
-                self.issue(factor, authorization, wanted, epoch, Some(epoch), turn)
-            }
+            News::CodeWanted(wanted) => self.code_wanted(waiting, wanted, turn),
         }
+    }
+
+    fn code_wanted(&mut self, waiting: Waiting, wanted: CodeWanted, turn: &mut Turn<'_>) -> Stage {
+        if !self.request.client.challenge {
+            return self.refuse(Reason::ChallengeImpossible, turn);
+        }
+        self.prompted = false;
+        self.second_factor_took = turn.now.since(waiting.since);
+        let Waiting { factor, authorization, epoch, .. } = waiting;
+        self.issue(factor, authorization, wanted, epoch, Some(epoch), turn)
     }
 
     /// The code is asked for: the driver need not offer it any longer.
@@ -129,6 +133,7 @@ impl Facts {
                 turn.leave(self.transition(Change::Settle { epoch, taken: None, verdict, code: None }));
                 self.refuse(Reason::PromptLost, turn)
             }
+            Outcome::Offered(wanted) => self.code_wanted(waiting, wanted.clone(), turn),
             Outcome::Pending { owner } => self.join(waiting, owner.clone(), turn),
             Outcome::Refused(reason) => self.refuse(*reason, turn),
             Outcome::Discarded(reason) => self.silence(*reason, turn),
@@ -141,6 +146,7 @@ impl Facts {
         let Outcome::TakenOver { epoch, id, begun, deadline, session } = outcome else {
             return match outcome {
                 Outcome::Committed { .. } => self.collect(waiting, false, turn),
+                Outcome::Offered(wanted) => self.code_wanted(waiting, wanted, turn),
                 _ => self.silence(Reason::Unexpected, turn),
             };
         };

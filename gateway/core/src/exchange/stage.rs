@@ -172,7 +172,9 @@ impl Stage {
             }
             (
                 Self::TakingOver(waiting),
-                Input::Applied(Ok(outcome @ (Outcome::TakenOver { .. } | Outcome::Committed { .. }))),
+                Input::Applied(Ok(
+                    outcome @ (Outcome::TakenOver { .. } | Outcome::Committed { .. } | Outcome::Offered(_)),
+                )),
             ) => facts.taken_over(waiting, outcome, turn),
             // What comes meanwhile is found out from the store, or when the user comes back.
             (stage, Input::News(_)) => stage,

@@ -388,3 +388,19 @@ fn a_forgotten_attempt_begins_above_the_floor() {
     assert_eq!(world.claim(P1, 0), Outcome::Claimed { epoch: 71 });
     assert_eq!(world.settle(1, Settled::Passed, 1), Outcome::Discarded(Reason::Superseded));
 }
+
+#[test]
+fn a_code_that_is_wanted_is_asked_of_the_newest_packet_only() {
+    let wanted = CodeWanted { session: vec![4], prompt: None };
+    let mut world = World::prompted();
+    assert_eq!(world.claim(P2, 1), joined());
+    assert_eq!(world.apply(Change::Offer { epoch: 1, wanted: wanted.clone() }, 2), Outcome::Done);
+    assert_eq!(world.collect(P1, 3), Outcome::Discarded(Reason::Superseded));
+    assert_eq!(world.collect(P2, 3), Outcome::Offered(wanted.clone()));
+    assert_eq!(world.claim(P3, 4), joined(), "a repeat may still come");
+    assert_eq!(world.apply(take_over(P3, 1, owner()), 20), Outcome::Offered(wanted), "nobody needs to drive it");
+    let purpose = Purpose::Code { factor: "entra".into(), session: vec![4], authorization: authorization() };
+    let challenge = NewChallenge { state: StateId([5; 16]), wire: vec![7], purpose, message: "Code:".into() };
+    assert_eq!(world.apply(Change::Issue { epoch: 1, challenge }, 21), Outcome::Done);
+    assert!(matches!(world.take(5, P1, 30), Outcome::Taken(_)));
+}

@@ -155,6 +155,7 @@ pub(super) fn inputs() -> Vec<(&'static [&'static str], Input)> {
         (CLAIM, Input::Applied(Ok(Outcome::Pending { owner: owner() }))),
         (OVER, Input::Applied(Ok(Outcome::Committed { to: None }))),
         (OVER, Input::Applied(Ok(taken_over))),
+        (OVER, Input::Applied(Ok(Outcome::Offered(CodeWanted::default())))),
         (TAKEN, Input::Applied(Ok(taken_code(Some("staff"), false)))),
         (TAKEN, Input::Applied(Ok(taken_code(Some("staff"), true)))),
         (TAKEN, Input::Applied(Ok(taken_round()))),
