@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `{prefix}:{group}:user:{user}` | all records of one user, sealed ([`sealed`](crate::sealed)) | until the last of them is over, or for ever where a counter of a HOTP token is among them |
 //! | `{prefix}:{group}:memory` | since when the memory of used codes is complete in this group, and the primary it was complete on; sealed | for ever |
+//! | `{prefix}:{group}:packet:{packet}` | who has a packet in progress, or the reply it got, sealed; with `share = "all"` only | the reply and 30 s; in progress at most 10 min |
 //! | `{prefix}:{nodes}:live` | a hash: for each node in one of its lives (incarnation) when it last gave a sign of life, by the clock of the store, and what it said of itself, sealed | a field 5 s, renewed each second |
 //! | `{prefix}:{certificates}:registered` | a hash: for each thumbprint the public certificate and who has it, sealed | until retired |
 //! | channel `{prefix}:changed:{user}` | told when an outcome or a new owner was written for the user | |
@@ -22,6 +23,10 @@ pub const GROUPS: usize = 256;
 pub const NODE_LIVES: Duration = Duration::from_secs(5);
 /// How often a node gives one.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
+/// A reply is known for this long after it was sent.
+pub const REPLY_LIVES: Duration = Duration::from_secs(30);
+/// Nothing is in progress for longer: an attempt's deadline is at most this.
+pub const PACKET_LIVES: Duration = Duration::from_secs(600);
 /// A key outlives the last of its records by this much, so that whoever told a packet to wait finds out what became of it.
 pub const USER_OUTLIVES: Duration = Duration::from_secs(20);
 
@@ -31,6 +36,7 @@ pub struct Keys {
     prefix: String,
     group: Hmac<Sha256>,
     user: Hmac<Sha256>,
+    packet: Hmac<Sha256>,
 }
 
 /// What the store calls one user.
@@ -60,7 +66,12 @@ impl Keys {
     /// Keys that begin with `prefix`; users are named under `key`.
     pub fn new(prefix: &str, key: &[u8]) -> Self {
         // The group is the first octet of the slot tag that States carry.
-        Self { prefix: prefix.into(), group: keyed(key, b"orthrus slot v1"), user: keyed(key, b"orthrus user v1") }
+        Self {
+            prefix: prefix.into(),
+            group: keyed(key, b"orthrus slot v1"),
+            user: keyed(key, b"orthrus user v1"),
+            packet: keyed(key, b"orthrus packet v1"),
+        }
     }
 
     /// What `canonical` is called.
@@ -75,6 +86,13 @@ impl Keys {
     /// The records of a user.
     pub fn user(&self, name: &UserName) -> String {
         format!("{}:{{{}}}:user:{}", self.prefix, hex(&[name.group]), hex(&name.digest))
+    }
+
+    /// What is known of a packet.
+    pub fn packet(&self, digest: &[u8; 16]) -> String {
+        let name = self.packet.clone().chain_update(digest).finalize().into_bytes();
+        let group = name.first().copied().unwrap_or_default();
+        format!("{}:{{{}}}:packet:{}", self.prefix, hex(&[group]), hex(name.get(..16).unwrap_or_default()))
     }
 
     /// What is told of a user.

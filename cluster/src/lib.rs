@@ -17,7 +17,7 @@ pub use memory::{MemoryStore, Settings};
 pub use redis::{RedisStore, Watch};
 pub use stats::{Counter, Stats};
 
-use gateway_core::attempt::record::Owner;
+use gateway_core::attempt::record::{Owner, PacketDigest};
 use gateway_core::attempt::transition::{Outcome, Transition, Unanswered};
 use gateway_core::reason::Reason;
 use gateway_core::time::Timestamp;
@@ -110,24 +110,46 @@ pub trait Store: Send + Sync {
     }
 
     /// Puts a certificate of this node into the registry.
-    fn register(&self, certificate: Certificate) -> Asked<'_, ()> {
+    fn register(&self, certificate: Certificate) -> Asked<()> {
         let _ = certificate;
         Box::pin(async { Ok(()) })
     }
 
     /// The certificates of all nodes.
-    fn certificates(&self) -> Asked<'_, Vec<Certificate>> {
+    fn certificates(&self) -> Asked<Vec<Certificate>> {
         Box::pin(async { Ok(Vec::new()) })
     }
 
+    /// Takes a packet for this node. `None`: packets are not shared.
+    fn packet(&self, digest: PacketDigest) -> Option<Asked<PacketSeen>> {
+        let _ = digest;
+        None
+    }
+
+    /// What became of a packet that was taken; without a reply it may come again.
+    fn packet_ended(&self, digest: PacketDigest, reply: Option<Arc<[u8]>>) {
+        let _ = (digest, reply);
+    }
+
     /// The node is going: others need not wait for its silence.
-    fn leave(&self) -> Asked<'_, ()> {
+    fn leave(&self) -> Asked<()> {
         Box::pin(async { Ok(()) })
     }
 }
 
 /// An answer of a shared store.
-pub type Asked<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+pub type Asked<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
+
+/// What nodes know of a packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PacketSeen {
+    /// Nobody has it: it is the asking node's now.
+    New,
+    /// Another node has it in progress, and will answer.
+    Pending,
+    /// It was answered with these octets.
+    Replied(Vec<u8>),
+}
 
 /// How a store is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

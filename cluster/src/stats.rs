@@ -1,5 +1,6 @@
 //! What a shared store counts, for whoever shows metrics.
 
+use gateway_core::time::Timestamp;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 /// Counters and states of a store.
@@ -31,6 +32,18 @@ pub struct Stats {
     pub conflict: AtomicBool,
     /// How far the clock of the store is ahead of this node's, in µs.
     pub skew: AtomicI64,
+}
+
+impl Stats {
+    /// The store said `time` between `asked` and `heard` of this node's clock: that bounds the difference of the two.
+    pub(crate) fn learn_time(&self, time: Timestamp, asked: Timestamp, heard: Timestamp) {
+        let signed = |at: Timestamp| i64::try_from(at.as_micros()).unwrap_or(i64::MAX);
+        let (low, high) = (signed(time) - signed(heard), signed(time) - signed(asked));
+        if low <= high {
+            let skew = self.skew.load(Ordering::Relaxed).clamp(low, high);
+            self.skew.store(skew, Ordering::Relaxed);
+        }
+    }
 }
 
 /// Counts up.

@@ -235,6 +235,7 @@ fn needs_start(old: &Config, new: &Config) -> Vec<&'static str> {
         ("admin", old.admin != new.admin),
         ("cluster.node_id", old.cluster.node_id != new.cluster.node_id),
         ("cluster.key_file", key(old) != key(new)),
+        ("cluster.redis", old.cluster.redis != new.cluster.redis),
         ("cluster.store", old.cluster.store != new.cluster.store),
         ("cluster.when_store_is_lost", old.cluster.when_store_is_lost != new.cluster.when_store_is_lost),
         ("telemetry.log_format", old.telemetry.log_format != new.telemetry.log_format),

@@ -71,7 +71,7 @@ pub async fn start(
     let metrics = Metrics::new().map_err(|error| anyhow!("the metrics contradict each other: {error}"))?;
     let parts = Parts {
         config_file,
-        keyring: Keyring::new(&key),
+        keyring: Keyring::changing(&key, config.cluster.second_key.as_ref(), config.cluster.names_key.as_ref()),
         owner,
         pool: Arc::new(pool),
         store,

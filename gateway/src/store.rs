@@ -3,7 +3,7 @@
 use cluster::redis::{ClusterKeys, Mode, Settings, Tls, WhenLost};
 use cluster::{Journal, MemoryStore, RedisStore, Store};
 use gateway_core::attempt::record::Owner;
-use gateway_core::config::{Config, Redis, RedisMode, StoreKind, WhenStoreIsLost};
+use gateway_core::config::{Config, Redis, RedisMode, Share, StoreKind, WhenStoreIsLost};
 use gateway_core::secret::Secret;
 use std::io;
 use std::sync::Arc;
@@ -59,6 +59,7 @@ fn settings(config: &Config, redis: &Redis) -> Settings {
         prefix: redis.prefix.clone(),
         limit: config.limits.attempts,
         wrong_codes_window: config.limits.wrong_codes_window,
+        share_packets: config.cluster.share == Share::All,
         when_lost: match config.cluster.when_store_is_lost {
             WhenStoreIsLost::Local => WhenLost::Local,
             WhenStoreIsLost::Refuse => WhenLost::Refuse,

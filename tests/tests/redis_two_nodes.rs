@@ -291,3 +291,49 @@ fn redis_a_code_that_the_cloud_wants_is_asked_for_by_the_node_with_the_newest_pa
     assert_eq!(b.nas().ask(&answer).code(), Code::ACCESS_ACCEPT);
     assert_eq!(cloud.prompts(&upn("sms")), 1);
 }
+
+#[test]
+fn redis_with_all_shared_a_packet_is_checked_once_and_has_one_reply() {
+    let redis = Redis::start();
+    let policies = "[[policies]]\nname = \"everybody\"\nsecond_factor = \"off\"\nreply = { Class = \"staff\" }\n";
+    let node = || Setup::new().user("alice", "wonderland").policies(policies).set("cluster.share", "all");
+    let (a, b) = pair(&redis, node);
+    let nas = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    nas.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
+    let hear = || {
+        let mut buffer = [0; 4096];
+        let (length, _) = nas.recv_from(&mut buffer).expect("it is answered");
+        buffer[..length].to_vec()
+    };
+    for password in ["wonderland", "a guess"] {
+        let packet = a.nas().encode(&Request::access("alice").password(password)).bytes;
+        nas.send_to(&packet, a.address()).unwrap();
+        let reply = hear();
+        // The store hears of the reply beside the NAS.
+        eventually("the other node says the same", || {
+            nas.send_to(&packet, b.address()).unwrap();
+            nas.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+            let mut buffer = [0; 4096];
+            let (length, _) = nas.recv_from(&mut buffer).ok()?;
+            assert_eq!(&buffer[..length], reply.as_slice());
+            Some(())
+        });
+        nas.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
+    }
+    assert_eq!((a.metrics().ended("accept"), a.metrics().ended("reject")), (1, 1));
+    assert_eq!((b.metrics().ended("accept"), b.metrics().ended("reject")), (0, 0), "it checked nothing");
+}
+
+#[test]
+fn redis_is_not_asked_for_a_sign_in_without_a_second_factor() {
+    let redis = Redis::start();
+    let policies = "[[policies]]\nname = \"everybody\"\nsecond_factor = \"off\"\n";
+    let node = Setup::new().user("alice", "wonderland").policies(policies).sharing(&redis, "a").start();
+    let keys = redis.cli(&["DBSIZE"]);
+    for _ in 0..20 {
+        assert_eq!(node.nas().ask(&Request::access("alice").password("wonderland")).code(), Code::ACCESS_ACCEPT);
+    }
+    let commands = redis.cli(&["INFO", "commandstats"]);
+    assert!(!commands.contains("cmdstat_evalsha"), "{commands}");
+    assert_eq!(redis.cli(&["DBSIZE"]), keys);
+}

@@ -130,7 +130,13 @@ impl Lane {
                     });
                 }
                 Job::Tick => self.tick(),
-                Job::Ask(ask) => drop(tokio::task::spawn_local(ask(self.link.borrow().clone()))),
+                Job::Ask(ask) => {
+                    let lane = self.clone();
+                    tokio::task::spawn_local(async move {
+                        let patience = Instant::now() + lane.shared.settings.timeout;
+                        ask(lane.link_until(patience).await).await;
+                    });
+                }
                 Job::Lost => self.broken("the connection was closed"),
             }
         }

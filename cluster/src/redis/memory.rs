@@ -79,7 +79,7 @@ pub(crate) async fn refresh(shared: &Shared, link: &mut Link, group: u8) -> Resu
     let header = Header { serial: 0, epoch: 0, expires: Timestamp::default() };
     let value = shared.sealer.seal(&key, header, &octets).map_err(|_| Trouble::NotOurs)?;
     let mut call = REPLACE.call(false, &[&key]);
-    call.arg(found.as_deref().unwrap_or_default()).arg(&value);
+    call.arg(found.as_deref().unwrap_or_default()).arg(&value).arg(0);
     let mut pipeline = Pipeline::new();
     pipeline.add_command(call);
     shared.stats.round_trips.inc();

@@ -15,6 +15,7 @@ mod lane;
 mod link;
 mod memory;
 mod node;
+mod packet;
 mod reassert;
 mod scripts;
 mod settings;
@@ -30,10 +31,10 @@ use crate::keys::Keys;
 use crate::membership::{Member, Members, Says};
 use crate::sealed::{HEADER, Header, Sealer, Unopened};
 use crate::stats::Stats;
-use crate::{Applied, Health, Journal, Store, StoreError};
+use crate::{Applied, Health, Journal, PacketSeen, Store, StoreError};
 use gateway_core::attempt::bundle::{decode_bundle, encode_bundle};
 use gateway_core::attempt::codec::Undecodable;
-use gateway_core::attempt::record::Owner;
+use gateway_core::attempt::record::{Owner, PacketDigest};
 use gateway_core::attempt::records::Records;
 use gateway_core::attempt::transition::{Rules, Transition, Unanswered};
 use gateway_core::factor::CodeUse;
@@ -120,13 +121,8 @@ impl Shared {
         self.stats.skew.load(Ordering::Relaxed)
     }
 
-    /// The store said `time` between `asked` and `heard` of this node's clock: that bounds the difference of the two.
     fn learn_time(&self, time: Timestamp, asked: Timestamp, heard: Timestamp) {
-        let signed = |at: Timestamp| i64::try_from(at.as_micros()).unwrap_or(i64::MAX);
-        let (low, high) = (signed(time) - signed(heard), signed(time) - signed(asked));
-        if low <= high {
-            self.stats.skew.store(self.skew().clamp(low, high), Ordering::Relaxed);
-        }
+        self.stats.learn_time(time, asked, heard);
     }
 
     fn count(&self, unopened: Unopened) -> StoreError {
@@ -352,11 +348,12 @@ impl RedisStore {
         }
     }
 
-    /// Asks the store on the first lane, which knows its connection.
-    async fn ask<T: Send + 'static, F>(
+    /// Asks the store by way of a lane, which knows its connection.
+    fn ask<T: Send + 'static, F>(
         &self,
+        lane: usize,
         question: impl FnOnce(Arc<Shared>, Link) -> F + Send + 'static,
-    ) -> Result<T, StoreError>
+    ) -> crate::Asked<T>
     where
         F: Future<Output = Result<T, RedisError>> + 'static,
     {
@@ -370,17 +367,19 @@ impl RedisStore {
                 let _ = done.send(answer);
             })
         }));
-        if let Some(lane) = self.lanes.first() {
+        if let Some(lane) = self.lanes.get(lane % self.lanes.len().max(1)) {
             let _ = lane.send(job);
         }
-        match answer.await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "the store did not answer a question");
-                Err(StoreError::Unavailable)
+        Box::pin(async move {
+            match answer.await {
+                Ok(Ok(answer)) => Ok(answer),
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "the store did not answer a question");
+                    Err(StoreError::Unavailable)
+                }
+                Err(_) => Err(StoreError::Unavailable),
             }
-            Err(_) => Err(StoreError::Unavailable),
-        }
+        })
     }
 }
 
@@ -435,16 +434,32 @@ impl Store for RedisStore {
         Some(self.shared.stats.clone())
     }
 
-    fn register(&self, certificate: Certificate) -> crate::Asked<'_, ()> {
-        Box::pin(self.ask(move |shared, mut link| async move { shared.register(&mut link, &certificate).await }))
+    fn register(&self, certificate: Certificate) -> crate::Asked<()> {
+        self.ask(0, move |shared, mut link| async move { shared.register(&mut link, &certificate).await })
     }
 
-    fn certificates(&self) -> crate::Asked<'_, Vec<Certificate>> {
-        Box::pin(self.ask(|shared, mut link| async move { shared.certificates(&mut link).await }))
+    fn certificates(&self) -> crate::Asked<Vec<Certificate>> {
+        self.ask(0, |shared, mut link| async move { shared.certificates(&mut link).await })
     }
 
-    fn leave(&self) -> crate::Asked<'_, ()> {
+    fn packet(&self, digest: PacketDigest) -> Option<crate::Asked<PacketSeen>> {
+        let lane = usize::from(digest.0.first().copied().unwrap_or_default());
+        let share = self.shared.settings.share_packets && !self.shared.stats.lost.load(Ordering::Relaxed);
+        share.then(|| self.ask(lane, move |shared, mut link| async move { shared.packet(&mut link, digest).await }))
+    }
+
+    fn packet_ended(&self, digest: PacketDigest, reply: Option<Arc<[u8]>>) {
+        if self.shared.settings.share_packets {
+            let lane = usize::from(digest.0.first().copied().unwrap_or_default());
+            // Under way whether or not somebody waits for it.
+            drop(self.ask(lane, move |shared, mut link| async move {
+                shared.packet_ended(&mut link, digest, reply.as_deref()).await
+            }));
+        }
+    }
+
+    fn leave(&self) -> crate::Asked<()> {
         self.shared.members.leave();
-        Box::pin(self.ask(|shared, mut link| async move { shared.beat(&mut link).await }))
+        self.ask(0, |shared, mut link| async move { shared.beat(&mut link).await })
     }
 }

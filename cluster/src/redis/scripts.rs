@@ -38,11 +38,15 @@ return {0, t[1], t[2], false}
 );
 
 /// Replaces one value if it is still what the caller knows; answers what is there now.
+///
+/// Arguments: what the caller knows, empty for nothing; the new value, empty for none; its lifetime in ms, 0 for ever.
 pub(crate) static REPLACE: Script = Script::new(
     r"
 local v = redis.call('GET', KEYS[1]) or ''
 if v ~= ARGV[1] then return v end
-redis.call('SET', KEYS[1], ARGV[2])
+if ARGV[2] == '' then redis.call('DEL', KEYS[1])
+elseif ARGV[3] == '0' then redis.call('SET', KEYS[1], ARGV[2])
+else redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
 return ARGV[2]
 ",
 );

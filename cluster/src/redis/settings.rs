@@ -26,6 +26,8 @@ pub struct Settings {
     pub limit: usize,
     /// How long wrong codes count.
     pub wrong_codes_window: Duration,
+    /// Nodes share packets too, so that one packet is one question to a first factor.
+    pub share_packets: bool,
     /// What to do while the store cannot be reached.
     pub when_lost: WhenLost,
 }

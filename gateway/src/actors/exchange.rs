@@ -10,7 +10,7 @@ use crate::node::{Active, Node, Permit};
 use crate::pending::Waiter;
 use crate::telemetry::trace;
 use actix::prelude::*;
-use cluster::{Applied, StoreError, Watch};
+use cluster::{Applied, PacketSeen, StoreError, Watch};
 use gateway_core::attempt::driver::Prompt;
 use gateway_core::attempt::record::{AttemptKey, Owner, PacketDigest};
 use gateway_core::attempt::transition::{Outcome, Transition};
@@ -48,6 +48,8 @@ pub struct Exchange {
     waits_for: Option<Box<AttemptKey>>,
     /// Hears of prompts of the user that another node drives.
     elsewhere: Option<Rc<Watch>>,
+    /// Other nodes know that this one has the packet.
+    shared_packet: bool,
     /// What it did so far, where there are traces.
     trail: Option<Box<trace::packet::Packet>>,
     _permit: Permit,
@@ -81,6 +83,7 @@ impl Exchange {
             digest,
             waits_for: None,
             elsewhere: None,
+            shared_packet: false,
             trail,
             _permit: permit,
         }
@@ -151,6 +154,20 @@ impl Exchange {
             Effect::Silence => self.end(End::Forgotten, ctx),
             Effect::Discard => self.end(End::Discarded, ctx),
             Effect::Emit(event) => self.node.observer.observe(event, now),
+        }
+    }
+
+    /// What other nodes know of this packet.
+    fn packet_seen(&mut self, seen: Result<PacketSeen, StoreError>, ctx: &mut Context<Self>) {
+        match seen {
+            Ok(PacketSeen::New) => {
+                self.shared_packet = true;
+                self.feed(Input::Start, ctx);
+            }
+            // The store is lost, and what that means the attempt's own transitions find out.
+            Err(_) => self.feed(Input::Start, ctx),
+            Ok(PacketSeen::Pending) => self.end(End::Forgotten, ctx),
+            Ok(PacketSeen::Replied(reply)) => self.end(End::Replied(reply.into()), ctx),
         }
     }
 
@@ -230,6 +247,14 @@ impl Exchange {
         if let Some(key) = self.waits_for.take() {
             self.node.pending.leave(&key, self.digest);
         }
+        if std::mem::take(&mut self.shared_packet) {
+            match &end {
+                End::Replied(reply) => self.node.store.packet_ended(self.digest, Some(reply.clone())),
+                End::Forgotten => self.node.store.packet_ended(self.digest, None),
+                // As if it had been answered: it stays so for others too.
+                End::Discarded => {}
+            }
+        }
         if let Some(reply_to) = self.reply_to.take() {
             reply_to.finish(end);
         }
@@ -244,7 +269,13 @@ impl Actor for Exchange {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        self.feed(Input::Start, ctx);
+        match self.node.store.packet(self.digest) {
+            None => self.feed(Input::Start, ctx),
+            Some(seen) => {
+                let seen = seen.into_actor(self).map(|seen, this, ctx| this.packet_seen(seen, ctx));
+                ctx.spawn(seen);
+            }
+        }
     }
 }
 

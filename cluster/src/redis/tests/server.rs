@@ -113,6 +113,7 @@ pub(super) fn settings(mode: Mode, ports: &[u16]) -> Settings {
         prefix: "orthrus".to_owned(),
         limit: 1_000_000,
         wrong_codes_window: super::WINDOW,
+        share_packets: false,
         when_lost: WhenLost::Refuse,
     }
 }

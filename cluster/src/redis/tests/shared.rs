@@ -225,3 +225,66 @@ async fn redis_attempts_that_nobody_answered_are_told_once() {
     }
     assert_eq!(told.get(), 1);
 }
+
+#[tokio::test]
+async fn redis_a_counter_that_was_used_is_on_the_disk_of_the_node_that_took_it() {
+    let server = Server::start(&[]);
+    let node = Node::new("a", &server);
+    let counter = |epoch| Change::Settle {
+        epoch,
+        taken: Some((StateId([1; 16]), PacketDigest([1; 16]))),
+        verdict: Settled::Passed,
+        code: Some(CodeUse { token: TokenId([6; 16]), factor: 40, forget: None }),
+    };
+    let first = challenged(&node, "alice").await;
+    assert!(matches!(node.apply("alice", take(1)).await, Ok(Outcome::Taken(_))));
+    assert_eq!(node.apply("alice", counter(first)).await, Ok(Outcome::Done));
+    let Node { store, _dir: dir } = node;
+    drop(store);
+    // The store loses everything, and the node comes back.
+    server.cli(&["FLUSHALL"]);
+    let journal = Journal::open(dir.path(), "0011223344556677", clock()).unwrap();
+    let keys = ClusterKeys { key: Secret::new(vec![7; 32]), second: None, names: None };
+    let again = Owner { incarnation: 44, ..owner("a") };
+    let store = RedisStore::open(server.settings(), &keys, again, journal, dir.path()).unwrap();
+    let node = Node { store, _dir: dir };
+    let second = challenged(&node, "alice").await;
+    let Ok(Outcome::Taken(taken)) = node.apply("alice", take(1)).await else { panic!("not taken") };
+    assert_eq!(taken.used.next(TokenId([6; 16])), 41);
+    assert!(
+        taken.used.counters_since > Timestamp::from_micros(clock().as_micros() - 60_000_000),
+        "it saw the store before"
+    );
+    assert_eq!(node.apply("alice", counter(second)).await, Ok(Outcome::Refused(Reason::CodeReplayed)));
+}
+
+#[test]
+fn the_clock_of_the_store_is_learned_within_what_is_certain() {
+    let (stats, second) = (Stats::default(), 1_000_000);
+    let at = |seconds: u64| Timestamp::from_secs(1_000 + seconds);
+    stats.learn_time(at(30), at(0), at(2));
+    assert_eq!(stats.skew.load(Ordering::Relaxed), 28 * second, "at least");
+    stats.learn_time(at(31), at(0), at(1));
+    assert_eq!(stats.skew.load(Ordering::Relaxed), 30 * second);
+    // A slow answer says little.
+    stats.learn_time(at(35), at(0), at(9));
+    assert_eq!(stats.skew.load(Ordering::Relaxed), 30 * second);
+    stats.learn_time(at(1), at(31), at(31));
+    assert_eq!(stats.skew.load(Ordering::Relaxed), -30 * second);
+}
+
+#[tokio::test]
+async fn redis_goes_by_its_own_clock_and_answers_by_the_nodes() {
+    let server = Server::start(&[]);
+    let (a, b) = (Node::new("a", &server), Node::new("b", &server));
+    a.ready().await;
+    b.ready().await;
+    // What a node with a clock 30 s behind would have learned: the store's time is that much later than its own.
+    let behind = 30_000_000;
+    b.store.shared.stats.skew.store(behind, Ordering::Relaxed);
+    epoch(a.apply("alice", claim_by("a", 1)).await);
+    let now = clock();
+    let Ok(Outcome::Joined { deadline, .. }) = b.apply("alice", claim_by("b", 2)).await else { panic!("not joined") };
+    let expected = now.after(Duration::from_secs(60)).as_micros();
+    assert!(deadline.as_micros().abs_diff(expected) < 2_000_000, "by this node's clock");
+}

@@ -32,7 +32,7 @@ pub struct RawCluster {
     pub key_file: Option<PathBuf>,
     /// File with another key under which records in the store open as well. To change the key without a gap, restart all nodes
     /// three times: with the new key here and `names_key_file` set to the old one; with the two changed about; without
-    /// `second_key_file`. Challenges that are open during the second round are void.
+    /// `second_key_file`. States open under either key too.
     #[schemars(extend("x-type" = "path", "x-reload" = "no"))]
     pub second_key_file: Option<PathBuf>,
     /// File with the key that makes the names of users in the store. It only hides names, and must stay as it is: under other
@@ -43,11 +43,27 @@ pub struct RawCluster {
     /// the same.
     #[schemars(extend("x-type" = "name", "x-default" = "the host name", "x-reload" = "no"))]
     pub node_id: Option<String>,
+    /// What nodes share.
+    #[schemars(extend("x-reload" = "no"))]
+    pub share: Share,
     /// What this node does while the shared store cannot be reached.
     #[schemars(extend("x-reload" = "no"))]
     pub when_store_is_lost: WhenStoreIsLost,
     /// The Redis that nodes share.
     pub redis: RawRedis,
+}
+
+/// What nodes share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum Share {
+    /// What second factors need. A sign-in without one costs the store nothing; the same packet at two nodes is checked twice.
+    #[default]
+    SecondFactor,
+    /// Packets too: one packet is one question to a first factor, whichever nodes it reaches, and has one reply. Two more round trips
+    /// for each sign-in.
+    All,
 }
 
 /// What a node does without the shared store.
@@ -89,6 +105,8 @@ pub struct Cluster {
     pub names_key: Option<Secret>,
     /// The name of this node.
     pub node_id: Arc<str>,
+    /// What nodes share.
+    pub share: Share,
     /// What this node does without the shared store.
     pub when_store_is_lost: WhenStoreIsLost,
     /// The shared store; `None` where there is none.
@@ -131,6 +149,6 @@ impl RawCluster {
             }
         };
         let when_store_is_lost = self.when_store_is_lost;
-        Cluster { store: self.store, key, second_key, names_key, node_id, when_store_is_lost, redis }
+        Cluster { store: self.store, key, second_key, names_key, node_id, share: self.share, when_store_is_lost, redis }
     }
 }

@@ -34,7 +34,7 @@ pub use admin::{Admin, RawAdmin};
 pub use attempts::{AfterSuccess, Attempts, RawAttempts};
 pub use client_table::ClientTable;
 pub use clients::{Client, RawClient, Require};
-pub use cluster::{Cluster, RawCluster, StoreKind, WhenStoreIsLost};
+pub use cluster::{Cluster, RawCluster, Share, StoreKind, WhenStoreIsLost};
 pub use entra::{
     AssertionAlg, Cloud, CloudHosts, EntraBegin, EntraCertificate, EntraFactor, EntraMethod, FollowAffinityUrl, Hosts,
     Proxy, RawEntra, RawEntraCertificate, Thumbprint, TlsVersion, TokenEndpoint, UnregisteredCode, UpnEcho,

@@ -115,7 +115,7 @@ pub enum RedisMode {
 }
 
 /// The Redis that nodes share, checked.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Redis {
     /// How the servers hang together.
     pub mode: RedisMode,
@@ -142,7 +142,7 @@ pub struct Redis {
 }
 
 /// TLS to Redis.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct RedisTls {
     /// Who may sign, PEM.
     pub ca: Option<Secret>,
