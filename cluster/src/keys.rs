@@ -5,7 +5,7 @@
 //! | `{prefix}:{group}:user:{user}` | all records of one user, sealed ([`sealed`](crate::sealed)) | until the last of them is over, or for ever where a counter of a HOTP token is among them |
 //! | `{prefix}:{group}:memory` | since when the memory of used codes is complete in this group, and the primary it was complete on; sealed | for ever |
 //! | `{prefix}:{group}:packet:{packet}` | who has a packet in progress, or the reply it got, sealed; with `share = "all"` only | the reply and 30 s; in progress at most 10 min |
-//! | `{prefix}:{nodes}:live` | a hash: for each node in one of its lives (incarnation) when it last gave a sign of life, by the clock of the store, and what it said of itself, sealed | a field 5 s, renewed each second |
+//! | `{prefix}:{nodes}:live` | a hash: for each node in one of its lives (incarnation) when it last gave a sign of life, by the clock of the store, and what it said of itself, sealed | a field `cluster.dead_after`, renewed five times in it |
 //! | `{prefix}:{certificates}:registered` | a hash: for each thumbprint the public certificate and who has it, sealed | until retired |
 //! | channel `{prefix}:changed:{user}` | told when an outcome or a new owner was written for the user | |
 //!
@@ -19,10 +19,8 @@ use std::time::Duration;
 
 /// How many groups there are.
 pub const GROUPS: usize = 256;
-/// A node that gave no sign of life for this long is not there.
-pub const NODE_LIVES: Duration = Duration::from_secs(5);
-/// How often a node gives one.
-pub const HEARTBEAT: Duration = Duration::from_secs(1);
+/// A node gives so many signs of life in the time after which it counts as dead without one.
+pub const SIGNS: u32 = 5;
 /// A reply is known for this long after it was sent.
 pub const REPLY_LIVES: Duration = Duration::from_secs(30);
 /// Nothing is in progress for longer: an attempt's deadline is at most this.

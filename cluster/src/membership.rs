@@ -1,16 +1,15 @@
-//! Who is in the cluster: each node gives a sign of life each second, under its incarnation, and hears who else did.
+//! Who is in the cluster: each node gives signs of life under its incarnation, and hears who else did.
 //!
-//! An owner is dead when the store has been reachable for five seconds without a sign of its incarnation. Two nodes with one
+//! An owner is dead when the store has been reachable for `cluster.dead_after` without a sign of its incarnation. Two nodes with one
 //! name show in it too: the one that started later must not serve.
 
-use crate::keys::NODE_LIVES;
 use crate::sealed::{Header, Sealer};
 use gateway_core::attempt::record::Owner;
 use gateway_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What a node says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +52,7 @@ struct Body {
 pub(crate) struct Members {
     owner: Owner,
     started: Timestamp,
+    dead_after: Duration,
     inner: Mutex<Inner>,
 }
 
@@ -68,8 +68,8 @@ struct Inner {
 }
 
 impl Members {
-    pub(crate) fn new(owner: Owner, started: Timestamp) -> Self {
-        Self { owner, started, inner: Mutex::default() }
+    pub(crate) fn new(owner: Owner, started: Timestamp, dead_after: Duration) -> Self {
+        Self { owner, started, dead_after, inner: Mutex::default() }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -140,7 +140,7 @@ impl Members {
             return false;
         }
         let inner = self.inner();
-        let reachable = inner.since.is_some_and(|since| since.elapsed() >= NODE_LIVES);
+        let reachable = inner.since.is_some_and(|since| since.elapsed() >= self.dead_after);
         reachable && !inner.live.iter().any(|member| member.owner == *owner)
     }
 
@@ -166,9 +166,10 @@ mod tests {
     use super::*;
 
     const KEY: &str = "o:{nodes}:live";
+    const LIVES: Duration = Duration::from_secs(5);
 
     fn members(node: &str, incarnation: u64, started: u64) -> Members {
-        Members::new(Owner { node: node.into(), incarnation }, Timestamp::from_secs(started))
+        Members::new(Owner { node: node.into(), incarnation }, Timestamp::from_secs(started), LIVES)
     }
 
     fn sign(of: &Members, sealer: &Sealer, millis: u64) -> (String, Vec<u8>) {
@@ -210,7 +211,7 @@ mod tests {
         assert!(!a.is_dead(&b));
         a.heard(&Sealer::new(&[1; 32], None), KEY, vec![]);
         assert!(!a.is_dead(&b), "it has been reachable for a moment only");
-        a.inner().since = Instant::now().checked_sub(NODE_LIVES);
+        a.inner().since = Instant::now().checked_sub(LIVES);
         assert!(a.is_dead(&b));
         assert!(!a.is_dead(&Owner { node: "a".into(), incarnation: 1 }), "we live");
         a.unreachable();

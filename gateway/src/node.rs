@@ -235,6 +235,8 @@ fn needs_start(old: &Config, new: &Config) -> Vec<&'static str> {
         ("admin", old.admin != new.admin),
         ("cluster.node_id", old.cluster.node_id != new.cluster.node_id),
         ("cluster.key_file", key(old) != key(new)),
+        ("cluster.share", old.cluster.share != new.cluster.share),
+        ("cluster.dead_after", old.cluster.dead_after != new.cluster.dead_after),
         ("cluster.redis", old.cluster.redis != new.cluster.redis),
         ("cluster.store", old.cluster.store != new.cluster.store),
         ("cluster.when_store_is_lost", old.cluster.when_store_is_lost != new.cluster.when_store_is_lost),

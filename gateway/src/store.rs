@@ -55,6 +55,7 @@ fn settings(config: &Config, redis: &Redis) -> Settings {
             client: tls.client.as_ref().map(|(certificate, key)| (certificate.expose().to_vec(), key.duplicate())),
         }),
         timeout: redis.timeout,
+        dead_after: config.cluster.dead_after,
         connections: redis.connections,
         prefix: redis.prefix.clone(),
         limit: config.limits.attempts,

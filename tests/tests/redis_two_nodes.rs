@@ -337,3 +337,54 @@ fn redis_is_not_asked_for_a_sign_in_without_a_second_factor() {
     assert!(!commands.contains("cmdstat_evalsha"), "{commands}");
     assert_eq!(redis.cli(&["DBSIZE"]), keys);
 }
+
+/// `ORTHRUS_KILLS=200 cargo test -p tests --test redis_two_nodes redis_a_node_that_is_killed_at_any_moment` is the long run.
+#[test]
+fn redis_a_node_that_is_killed_at_any_moment_costs_no_second_prompt_and_no_silence() {
+    let rounds: u64 = std::env::var("ORTHRUS_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(20);
+    let (cloud, redis) = (cloud(), Redis::start());
+    let users: Vec<String> = (0..rounds).map(|round| format!("manual@r{round}.example")).collect();
+    let names: Vec<&str> = users.iter().map(String::as_str).collect();
+    let make = || setup(&cloud, &names).of_entra("begin", "polled").set("cluster.dead_after", "1s");
+    let (mut a, b) = pair(&redis, make);
+    let (mut accepted, mut windows) = (0, 0);
+    for user in &names {
+        let mut first = a.nas();
+        let before = first.encode(&password(user));
+        first.send(&before);
+        // From before the claim to a few polls later.
+        tests::wait::pass(Duration::from_millis(rand::random::<u64>() % 2_500));
+        let rang = cloud.prompts(user);
+        if rang == 1 && rand::random() {
+            cloud.person(user).approve();
+            tests::wait::pass(Duration::from_millis(rand::random::<u64>() % 2_500));
+        }
+        a.kill();
+        let answered = first.await_reply(&before, Duration::from_millis(1));
+        let mut second = b.nas();
+        let repeat = second.encode(&password(user));
+        let reply = answered.unwrap_or_else(|| {
+            eventually("the NAS is answered by the other node", || {
+                second.send(&repeat);
+                if cloud.prompts(user) == 1 {
+                    cloud.person(user).approve();
+                }
+                second.await_reply(&repeat, Duration::from_millis(500))
+            })
+        });
+        match reply.code() {
+            Code::ACCESS_ACCEPT => accepted += 1,
+            code => {
+                assert_eq!(code, Code::ACCESS_REJECT);
+                windows += 1;
+            }
+        }
+        assert!(cloud.prompts(user) <= 1, "{user} was prompted twice");
+        a.start_again();
+    }
+    let metrics = b.metrics();
+    let counted = metrics.refused("owner_died") + metrics.refused("answer_died_with_owner");
+    println!("{accepted} accepted, {windows} in a window of A4, of {rounds}");
+    assert_eq!(windows, counted, "each is counted");
+    assert!(accepted > 0);
+}

@@ -7,7 +7,7 @@ use super::memory::{self, Memory, Trouble};
 use super::settings::WhenLost;
 use super::{Shared, clock, shift};
 use crate::StoreError;
-use crate::keys::UserName;
+use crate::keys::{SIGNS, UserName};
 use crate::sealed::{HEADER, Header};
 use gateway_core::attempt::records::Records;
 use gateway_core::attempt::transition::{Change, Outcome, Transition};
@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
 
 /// A copy that nobody asked for in this time is dropped, unless this node has to see to its end.
 const COPY_IDLE: Duration = Duration::from_secs(120);
@@ -35,8 +36,6 @@ pub(super) enum Job {
     Watch(String),
     /// Nobody does any more.
     Unwatch(String),
-    /// A second has passed.
-    Tick,
     /// Something else to ask the store.
     Ask(Box<dyn FnOnce(Option<Link>) -> LocalFuture + Send>),
     /// The connection was lost.
@@ -109,7 +108,17 @@ impl Lane {
 
     pub(super) async fn run(self: Rc<Self>, mut jobs: mpsc::UnboundedReceiver<Job>) {
         tokio::task::spawn_local(self.clone().keep_connected());
-        while let Some(job) = jobs.recv().await {
+        let mut ticks = tokio::time::interval(self.shared.settings.dead_after / SIGNS);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let job = tokio::select! {
+                job = jobs.recv() => job,
+                _ = ticks.tick() => {
+                    self.tick();
+                    continue;
+                }
+            };
+            let Some(job) = job else { return };
             match job {
                 Job::Apply { transition, now, done } => {
                     let name = self.shared.keys.name(&transition.key.user);
@@ -129,7 +138,6 @@ impl Lane {
                         }
                     });
                 }
-                Job::Tick => self.tick(),
                 Job::Ask(ask) => {
                     let lane = self.clone();
                     tokio::task::spawn_local(async move {

@@ -292,7 +292,7 @@ impl RedisStore {
             keys: Keys::new(&settings.prefix, names.expose()),
             sealer: Sealer::new(keys.key.expose(), keys.second.as_ref().map(Secret::expose)),
             connector,
-            members: Members::new(owner.clone(), clock()),
+            members: Members::new(owner.clone(), clock(), settings.dead_after),
             stats,
             owner,
             journal,
@@ -318,9 +318,7 @@ impl RedisStore {
             lanes.push(inbox);
             threads.push(thread);
         }
-        let store = Self { shared, lanes, threads };
-        store.tick();
-        Ok(store)
+        Ok(Self { shared, lanes, threads })
     }
 
     fn lane(&self, user: &str) -> Option<&mpsc::UnboundedSender<Job>> {
@@ -340,12 +338,6 @@ impl RedisStore {
             let _ = lane.send(Job::Apply { transition: Box::new(transition), now, done });
         }
         outcome
-    }
-
-    fn tick(&self) {
-        for lane in &self.lanes {
-            let _ = lane.send(Job::Tick);
-        }
     }
 
     /// Asks the store by way of a lane, which knows its connection.
@@ -399,7 +391,6 @@ impl Store for RedisStore {
     }
 
     fn sweep(&self, _now: Timestamp) -> Vec<Unanswered> {
-        self.tick();
         std::mem::take(&mut *self.shared.unanswered.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

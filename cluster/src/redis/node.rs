@@ -3,7 +3,6 @@
 use super::link::{Link, odd};
 use super::{Shared, clock};
 use crate::certificates::Certificate;
-use crate::keys::NODE_LIVES;
 use crate::sealed::Header;
 use gateway_core::time::Timestamp;
 use redis::{Pipeline, RedisError, Value, cmd};
@@ -18,7 +17,7 @@ impl Shared {
         let key = self.keys.nodes();
         let mut call = super::scripts::BEAT.call(false, &[&key]);
         let value = self.members.value(&self.sealer, &key, self.skew());
-        call.arg(self.members.field()).arg(value).arg(NODE_LIVES.as_millis().to_string());
+        call.arg(self.members.field()).arg(value).arg(self.settings.dead_after.as_millis().to_string());
         let mut pipeline = Pipeline::new();
         pipeline.add_command(call);
         self.stats.round_trips.inc();

@@ -18,6 +18,8 @@ pub struct Settings {
     pub tls: Option<Tls>,
     /// How long one question may take.
     pub timeout: Duration,
+    /// A node that gave no sign of life for this long is dead.
+    pub dead_after: Duration,
     /// Connections, each with a thread of its own; users are spread over them.
     pub connections: usize,
     /// What all keys begin with.

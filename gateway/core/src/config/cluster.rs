@@ -2,13 +2,14 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
     RawRedis, Redis, Surroundings,
     names::{is_label, label},
     report::Report,
     secrets::{Reference, fetch},
+    units::Span,
 };
 use crate::secret::Secret;
 
@@ -19,7 +20,7 @@ use crate::secret::Secret;
 /// store = "memory"
 /// key_file = "secrets/cluster-key"
 /// ```
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawCluster {
     /// Where they are kept.
@@ -49,8 +50,28 @@ pub struct RawCluster {
     /// What this node does while the shared store cannot be reached.
     #[schemars(extend("x-reload" = "no"))]
     pub when_store_is_lost: WhenStoreIsLost,
+    /// A node that gave no sign of life in the shared store for this long is dead, and others go on with its prompts. It gives five
+    /// signs in that time. Too short, and a node that pauses for a moment loses its prompts to others; too long, and people wait.
+    #[schemars(extend("x-min" = "1s", "x-max" = "60s", "x-reload" = "no"))]
+    pub dead_after: Span,
     /// The Redis that nodes share.
     pub redis: RawRedis,
+}
+
+impl Default for RawCluster {
+    fn default() -> Self {
+        Self {
+            store: StoreKind::default(),
+            key_file: None,
+            second_key_file: None,
+            names_key_file: None,
+            node_id: None,
+            share: Share::default(),
+            when_store_is_lost: WhenStoreIsLost::default(),
+            dead_after: Span::secs(5),
+            redis: RawRedis::default(),
+        }
+    }
 }
 
 /// What nodes share.
@@ -109,6 +130,8 @@ pub struct Cluster {
     pub share: Share,
     /// What this node does without the shared store.
     pub when_store_is_lost: WhenStoreIsLost,
+    /// Without a sign of life for this long a node is dead.
+    pub dead_after: Duration,
     /// The shared store; `None` where there is none.
     pub redis: Option<Redis>,
 }
@@ -148,7 +171,18 @@ impl RawCluster {
                 around.host_name.into()
             }
         };
-        let when_store_is_lost = self.when_store_is_lost;
-        Cluster { store: self.store, key, second_key, names_key, node_id, share: self.share, when_store_is_lost, redis }
+        report.within("cluster.dead_after", &self.dead_after, Span::secs(1), Span::secs(60));
+        let (when_store_is_lost, dead_after) = (self.when_store_is_lost, self.dead_after.0);
+        Cluster {
+            store: self.store,
+            key,
+            second_key,
+            names_key,
+            node_id,
+            share: self.share,
+            when_store_is_lost,
+            dead_after,
+            redis,
+        }
     }
 }
