@@ -1,15 +1,15 @@
 //! One exchange of records: run the transition on the copy, put the result in place if the store still holds what the copy was
 //! taken from, and otherwise run it again on what the store holds.
 
-use super::clock;
 use super::lane::{Known, Lane};
 use super::link::Link;
 use super::memory::{self, Memory};
 use super::scripts::EXCHANGE;
+use super::settings::WhenLost;
+use super::{clock, no_rules};
 use crate::StoreError;
 use crate::keys::{USER_OUTLIVES, UserName};
 use crate::sealed::{HEADER, Header};
-use gateway_core::attempt::record::Phase;
 use gateway_core::attempt::records::Records;
 use gateway_core::attempt::transition::{Change, Transition, Unanswered};
 use gateway_core::time::Timestamp;
@@ -19,8 +19,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// How long a claim whose fate is unknown is looked for, to give it up.
-const LOOK_FOR_CLAIM: Duration = Duration::from_secs(90);
 /// Before a question is asked again.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -32,6 +30,8 @@ pub(super) struct Terms {
     pub(super) prompts: bool,
     /// A replica is to have it before it is believed, and the primary is to be the one that is known.
     pub(super) acknowledged: bool,
+    /// It records a code.
+    pub(super) proves: bool,
     /// The write is to count as later than this one.
     pub(super) after: u64,
 }
@@ -103,7 +103,6 @@ impl Lane {
         loop {
             let Some(mut link) = self.link_until(patience).await else {
                 self.lose("it does not answer");
-                self.give_up(unknown, name);
                 return Err(StoreError::Unavailable);
             };
             let Some(memory) = self.memory(name.group) else {
@@ -135,8 +134,15 @@ impl Lane {
                 Exchanged::Done => {
                     self.keep(name, next);
                     shared.tell_unanswered(unanswered);
-                    if acknowledged {
-                        self.acknowledged(&mut link, name, answers, &memory).await?;
+                    self.abandoned.borrow_mut().remove(name);
+                    if acknowledged && let Err(error) = self.acknowledged(&mut link, name, answers, &memory).await {
+                        let alone = self.lost.get() && shared.settings.when_lost == WhenLost::Local;
+                        if !alone || terms.proves {
+                            return Err(error);
+                        }
+                        // The primary has it, and this node goes on alone: whoever comes next is told of it.
+                        self.copies.borrow_mut().entry(name.clone()).and_modify(|known| known.dirty = true);
+                        shared.stats.alone.inc();
                     }
                     return Ok(outcome);
                 }
@@ -183,6 +189,7 @@ impl Lane {
         let now = self.store_now(terms.now);
         let (known, mut records) = self.base(name, user, now, Some(&memory.body));
         let unanswered = records.sweep(now, window);
+        self.abandon(name, &mut records, now);
         let (outcome, told) = step(&mut records, now);
         let floor = std::mem::take(&mut records.epoch_floor);
         (records.used_since, records.counters_since) = (Timestamp::default(), Timestamp::default());
@@ -221,6 +228,19 @@ impl Lane {
         };
         shared.stats.round_trips.inc();
         Ok(Prepared { pipeline, acknowledged, identity, next, outcome, unanswered })
+    }
+
+    /// A claim of which nobody knows whether it stands in the store, and that nobody goes on with, must not keep the user from
+    /// signing in.
+    fn abandon(&self, name: &UserName, records: &mut Records, now: Timestamp) {
+        for (key, id) in self.abandoned.borrow().get(name).into_iter().flatten() {
+            let Some(epoch) = records.attempts.get(key).filter(|attempt| attempt.id == *id).map(|found| found.epoch)
+            else {
+                continue;
+            };
+            let (change, rules) = (Change::Abandon { epoch }, Arc::new(no_rules()));
+            Transition { key: key.clone(), change, rules }.apply(records, now);
+        }
     }
 
     /// What is to be done about an error that the store answered; whether the script is known to it by name.
@@ -325,30 +345,5 @@ impl Lane {
         } else {
             held.fetch_sub(before - after, Ordering::Relaxed)
         };
-    }
-
-    /// A claim that may or may not stand in the store, and that nobody will go on with, must not keep the user from signing in.
-    fn give_up<T>(self: &Rc<Self>, unknown: Vec<([u8; HEADER], Known, T)>, name: &UserName) {
-        let owner = &self.shared.owner;
-        for (_, copy, _) in unknown {
-            for (key, attempt) in copy.records.attempts {
-                if attempt.owner != *owner || attempt.phase != Phase::Begun {
-                    continue;
-                }
-                let (lane, name, epoch) = (self.clone(), name.clone(), attempt.epoch);
-                tokio::task::spawn_local(async move {
-                    let until = Instant::now() + LOOK_FOR_CLAIM;
-                    while Instant::now() < until {
-                        tokio::time::sleep(Duration::from_secs(1)).await;
-                        let rules = Arc::new(super::no_rules());
-                        let transition = Transition { key: key.clone(), change: Change::Abandon { epoch }, rules };
-                        let abandon = |records: &mut Records, now| (transition.apply(records, now), false);
-                        if !lane.lost.get() && lane.change(&name, &key.user, Terms::default(), abandon).await.is_ok() {
-                            return;
-                        }
-                    }
-                });
-            }
-        }
     }
 }

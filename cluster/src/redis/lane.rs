@@ -9,6 +9,7 @@ use super::{Shared, clock, shift};
 use crate::StoreError;
 use crate::keys::{SIGNS, UserName};
 use crate::sealed::{HEADER, Header};
+use gateway_core::attempt::record::{AttemptId, AttemptKey};
 use gateway_core::attempt::records::Records;
 use gateway_core::attempt::transition::{Change, Outcome, Transition};
 use gateway_core::reason::Reason;
@@ -25,6 +26,9 @@ use tokio::time::MissedTickBehavior;
 
 /// A copy that nobody asked for in this time is dropped, unless this node has to see to its end.
 const COPY_IDLE: Duration = Duration::from_secs(120);
+
+/// Claims of unknown fate that are kept in mind; each took a store that failed in the middle of it.
+const MOST_ABANDONED: usize = 10_000;
 
 /// What runs on a lane's thread.
 pub(super) type LocalFuture = std::pin::Pin<Box<dyn Future<Output = ()>>>;
@@ -55,6 +59,20 @@ pub(super) enum Work {
     Reassert(Arc<str>),
 }
 
+/// Does a user's work. If it panics, what waited for it is told, and the user's next transition finds no queue without a worker.
+struct Worker {
+    lane: Rc<Lane>,
+    name: UserName,
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if let Ok(mut queues) = self.lane.queues.try_borrow_mut() {
+            queues.remove(&self.name);
+        }
+    }
+}
+
 /// This node's copy of one user's records: what it knows of them.
 #[derive(Clone)]
 pub(super) struct Known {
@@ -74,6 +92,8 @@ pub(super) struct Lane {
     pub(super) copies: RefCell<HashMap<UserName, Known>>,
     queues: RefCell<HashMap<UserName, VecDeque<Work>>>,
     pub(super) link: RefCell<Option<Link>>,
+    /// Claims that may stand in the store, and that nobody goes on with.
+    pub(super) abandoned: RefCell<HashMap<UserName, Vec<(AttemptKey, AttemptId)>>>,
     pub(super) memories: RefCell<HashMap<u8, Rc<Memory>>>,
     channels: RefCell<BTreeSet<String>>,
     /// Somebody waits for a connection, or there is one.
@@ -94,6 +114,7 @@ impl Lane {
             copies: RefCell::default(),
             queues: RefCell::default(),
             link: RefCell::default(),
+            abandoned: RefCell::default(),
             memories: RefCell::default(),
             channels: RefCell::default(),
             linked: Notify::new(),
@@ -157,19 +178,20 @@ impl Lane {
             return;
         }
         queues.insert(name.clone(), VecDeque::from([work]));
-        let lane = self.clone();
+        let worker = Worker { lane: self.clone(), name };
         tokio::task::spawn_local(async move {
+            let (lane, name) = (&worker.lane, &worker.name);
             loop {
                 let next = {
                     let mut queues = lane.queues.borrow_mut();
-                    let next = queues.get_mut(&name).and_then(VecDeque::pop_front);
+                    let next = queues.get_mut(name).and_then(VecDeque::pop_front);
                     if next.is_none() {
-                        queues.remove(&name);
+                        queues.remove(name);
                     }
                     next
                 };
                 let Some(work) = next else { return };
-                lane.perform(&name, work).await;
+                lane.perform(name, work).await;
             }
         });
     }
@@ -224,10 +246,11 @@ impl Lane {
             let told = tells(&outcome);
             (outcome, told)
         };
-        let mut outcome = if self.lost.get() {
+        let tried = !self.lost.get();
+        let mut outcome = if !tried {
             Err(StoreError::Unavailable)
         } else {
-            self.change(name, &user, Terms { now: given, prompts, acknowledged, after: 0 }, run).await
+            self.change(name, &user, Terms { now: given, prompts, acknowledged, proves, after: 0 }, run).await
         };
         if outcome == Err(StoreError::Unavailable) && self.lost.get() {
             outcome = match self.shared.settings.when_lost {
@@ -236,6 +259,16 @@ impl Lane {
                 WhenLost::Local if proves => Ok(Outcome::Refused(Reason::CodeWhileStoreLost)),
                 WhenLost::Local => Ok(self.alone(name, &user, given, run)),
             };
+        }
+        if let (Err(StoreError::Unavailable | StoreError::Settling), Change::Claim { id, .. }) =
+            (&outcome, &transition.change)
+            && tried
+        {
+            let claim = (transition.key.clone(), *id);
+            let mut abandoned = self.abandoned.borrow_mut();
+            if abandoned.len() < MOST_ABANDONED {
+                abandoned.entry(name.clone()).or_default().push(claim);
+            }
         }
         if let (Ok(Outcome::Done), Some(code)) = (&outcome, counter)
             && !self.shared.journal_counter(&user, code).await
@@ -280,6 +313,9 @@ impl Lane {
         });
         self.shared.held.fetch_sub(before - copies.len(), Ordering::Relaxed);
         drop(copies);
+        for (name, claims) in self.abandoned.borrow().iter() {
+            due.extend(claims.first().map(|(key, _)| (name.clone(), key.user.clone())));
+        }
         for (name, user) in due {
             self.enqueue(name, Work::Tidy(user));
         }

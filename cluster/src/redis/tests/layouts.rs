@@ -209,6 +209,10 @@ async fn redis_without_a_replica_that_acknowledges_is_lost() {
     watched.servers[2].1 = None;
     assert_eq!(node.apply("bob", claim_by("a", 1)).await, Err(StoreError::Unavailable));
     assert!(node.store.health().lost);
+    // A node that may go on alone does, with the claim that the primary has.
+    let alone = Node::with("b", Settings { when_lost: WhenLost::Local, ..watched.settings() });
+    let carol = epoch(alone.apply("carol", claim_by("b", 1)).await);
+    assert_eq!(alone.apply("carol", passed(carol)).await, Ok(Outcome::Committed { to: Some(PacketDigest([1; 16])) }));
 }
 
 #[tokio::test]
