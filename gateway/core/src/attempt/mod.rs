@@ -25,6 +25,7 @@
 pub mod bundle;
 pub mod codec;
 pub mod driver;
+mod lifetime;
 mod prompts;
 pub mod record;
 pub mod records;

@@ -5,7 +5,7 @@ use super::record::{
     UserRecord,
 };
 use super::state::StateId;
-use super::transition::{Change, NewChallenge, Outcome, Rules, Taken, Transition, Unanswered};
+use super::transition::{Change, NewChallenge, Outcome, Rules, Taken, Transition};
 use crate::factor::{CodeUse, TokenId, UsedCodes};
 use crate::reason::Reason;
 use crate::time::Timestamp;
@@ -22,7 +22,7 @@ const CHECK_LAPSES: Duration = Duration::from_secs(30);
 /// How long it is remembered that a State has served, to tell a replay from one that came too late. Both are refused.
 const SPENT_IS_KNOWN: Duration = Duration::from_secs(60);
 /// A record outlives its deadline by this much, so that late packets get a reason instead of a riddle.
-const AFTERLIFE: Duration = Duration::from_secs(10);
+pub(super) const AFTERLIFE: Duration = Duration::from_secs(10);
 
 /// Keyed by names of users who have proved a password and by numbers that we drew ourselves: nobody can aim at collisions, and
 /// the standard library's hash cost more than the transitions.
@@ -455,80 +455,5 @@ impl Records {
         let used = self.users.get(&key.user).map(|user| &user.used);
         let next = used.into_iter().flatten().find(|(token, ..)| *token == code.token.0).copied();
         Some(Undo { key: key.clone(), epoch: attempt.epoch, state, code, attempt, challenge, next })
-    }
-
-    /// How many records there are, but for States that have served: those go within a minute.
-    pub fn len(&self) -> usize {
-        self.attempts.len() + self.challenges.len() + self.users.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The highest epoch that is in use.
-    pub fn highest_epoch(&self) -> u64 {
-        self.attempts.values().map(|attempt| attempt.epoch).max().unwrap_or(0)
-    }
-
-    /// When [`sweep`](Self::sweep) may next find an attempt that nobody answered.
-    pub fn next_due(&self) -> Option<Timestamp> {
-        let challenges = self.challenges.values().map(|challenge| challenge.expires.after(AFTERLIFE));
-        challenges.chain(self.attempts.values().map(|attempt| attempt.expires)).min()
-    }
-
-    /// When [`sweep`](Self::sweep) will have left nothing; `None`: something is to be remembered for ever.
-    pub fn lasts_until(&self, wrong_codes_window: Duration) -> Option<Timestamp> {
-        let mut last = Timestamp::default();
-        for record in self.users.values() {
-            for (_, _, forget) in &record.used {
-                last = last.max((*forget)?);
-            }
-            if record.wrong_codes > 0 {
-                last = last.max(record.window_began.after(wrong_codes_window));
-            }
-        }
-        let challenges = self.challenges.values().map(|challenge| challenge.expires.after(AFTERLIFE));
-        let attempts = self.attempts.values().map(|attempt| attempt.expires);
-        challenges.chain(attempts).chain(self.spent.values().copied()).max().map_or(Some(last), |at| Some(last.max(at)))
-    }
-
-    /// Forgets what has expired, and names the attempts whose challenge nobody answered.
-    pub fn sweep(&mut self, now: Timestamp, wrong_codes_window: Duration) -> Vec<Unanswered> {
-        let mut unanswered = Vec::new();
-        self.challenges.retain(|state, challenge| {
-            let live = now < challenge.expires.after(AFTERLIFE);
-            if !live {
-                let newest = self.attempts.get(&challenge.key).is_none_or(
-                    |attempt| matches!(attempt.phase, Phase::Challenged { state: out, .. } if out == *state),
-                );
-                // Whether an outcome was collected its attempt tells.
-                if newest && !matches!(challenge.purpose, Purpose::Collect { .. }) {
-                    let (key, id, begun) = (challenge.key.clone(), challenge.id, challenge.begun);
-                    unanswered.push(Unanswered { reason: Reason::ChallengeUnanswered, key, id, begun });
-                }
-            }
-            live
-        });
-        self.attempts.retain(|key, attempt| {
-            let live = now < attempt.expires;
-            if let Phase::Settled { verdict: Settled::Passed, to: None, .. } = attempt.phase
-                && !live
-            {
-                let (key, id, begun) = (key.clone(), attempt.id, attempt.begun);
-                unanswered.push(Unanswered { reason: Reason::ApprovalUncollected, key, id, begun });
-            }
-            live
-        });
-        self.spent.retain(|_, until| now < *until);
-        self.users.retain(|_, record| {
-            record.used.retain(|(_, _, forget)| forget.is_none_or(|forget| now < forget));
-            record.prompted_by.take_if(|key| !self.attempts.contains_key(key));
-            record.prompted_by.is_some()
-                || !record.used.is_empty()
-                || (record.wrong_codes > 0 && now.since(record.window_began) < wrong_codes_window)
-        });
-        unanswered
     }
 }
