@@ -76,6 +76,8 @@ struct Shared {
     journal: Journal,
     /// What the journal knows, and what was added since.
     counters: Mutex<HashMap<Arc<str>, Vec<CodeUse>>>,
+    /// A lane was connected once.
+    connected: AtomicBool,
     seen: AtomicBool,
     seen_file: std::path::PathBuf,
     held: AtomicUsize,
@@ -191,6 +193,7 @@ impl Shared {
     }
 
     fn was_seen(&self) {
+        self.connected.store(true, Ordering::Relaxed);
         if !self.seen.swap(true, Ordering::Relaxed)
             && let Err(error) = std::fs::write(&self.seen_file, "")
         {
@@ -297,6 +300,7 @@ impl RedisStore {
             owner,
             journal,
             counters: Mutex::new(counters),
+            connected: AtomicBool::new(false),
             seen: AtomicBool::new(seen_file.exists()),
             seen_file,
             held: AtomicUsize::new(0),
@@ -395,7 +399,8 @@ impl Store for RedisStore {
     }
 
     fn health(&self) -> Health {
-        let lost = self.shared.stats.lost.load(Ordering::Relaxed);
+        // Before the first connection nobody knows.
+        let lost = self.shared.stats.lost.load(Ordering::Relaxed) || !self.shared.connected.load(Ordering::Relaxed);
         Health {
             failing: (lost && self.shared.settings.when_lost == WhenLost::Refuse) || self.shared.journal.is_failing(),
             records: self.shared.held.load(Ordering::Relaxed),

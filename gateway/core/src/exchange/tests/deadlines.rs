@@ -258,3 +258,16 @@ fn a_state_that_was_on_its_way_at_the_deadline_is_given_back() {
     let (state, code) = (world.records.challenges.values().next().unwrap().wire.clone(), world.shown());
     assert_eq!(world.answer(&state, &code), accepted());
 }
+
+#[test]
+fn a_dead_nodes_prompt_is_driven_on_with_its_session_and_nobody_is_prompted() {
+    let (mut world, mut run) = at("TakingOver");
+    let session: std::sync::Arc<[u8]> = [7].into();
+    let (id, begun, deadline) = (AttemptId([1; 16]), Timestamp::default(), Timestamp::from_secs(2_000_000_000));
+    let outcome = Outcome::TakenOver { epoch: 2, id, begun, deadline, session: session.clone() };
+    world.driven.clear();
+    world.feed(&mut run, Input::Applied(Ok(outcome)));
+    let prompt = world.driven.first().expect("it is driven");
+    assert_eq!((prompt.epoch, prompt.session.clone(), prompt.deadline), (2, Some(session), deadline));
+    assert_eq!(run.stage(), "Awaiting");
+}
