@@ -338,6 +338,42 @@ fn redis_is_not_asked_for_a_sign_in_without_a_second_factor() {
     assert_eq!(redis.cli(&["DBSIZE"]), keys);
 }
 
+#[test]
+fn redis_that_is_gone_leaves_no_code_that_another_node_may_have_taken() {
+    let mut redis = Redis::start();
+    let token = SoftToken::totp("alice");
+    let node =
+        Setup::new().user("alice", "wonderland").token(&token).set("attempts.tries", 1).sharing(&redis, "a").start();
+    let first_leg = Request::access("alice").password("wonderland").station("one");
+    let challenge = node.nas().ask(&first_leg).expect(Code::ACCESS_CHALLENGE);
+    redis.kill();
+    let answer = Request::access("alice").password(&token.code_now()).station("one").state(&challenge);
+    assert_eq!(node.nas().ask(&answer).code(), Code::ACCESS_REJECT);
+    let metrics = node.metrics();
+    assert!(metrics.refused("code_while_store_lost") + metrics.refused("code_memory_lost") >= 1, "{}", metrics.text());
+    assert_eq!(metrics.ended("accept"), 0);
+    assert_eq!(node.get("/readyz").0, 200, "it serves what it can");
+}
+
+#[test]
+fn redis_of_another_cluster_is_believed_nothing() {
+    let redis = Redis::start();
+    let (cloud, other) = (cloud(), cloud());
+    let make = |cloud: &Cloud| setup(cloud, &["approve"]).set("cluster.when_store_is_lost", "refuse");
+    let node = make(&cloud).sharing(&redis, "a").start();
+    assert_eq!(node.nas().ask(&password("approve")).code(), Code::ACCESS_ACCEPT);
+    let stranger =
+        make(&other).sharing(&redis, "b").secret("cluster-key", "the key of another cluster, as long as the first");
+    let stranger = stranger.start_unready();
+    let mut nas = stranger.nas();
+    let sent = nas.encode(&password("approve"));
+    nas.send(&sent);
+    assert!(nas.await_reply(&sent, Duration::from_secs(4)).is_none());
+    let (status, body) = stranger.get("/readyz");
+    assert_eq!(status, 503, "{body}");
+    assert!(stranger.log().contains("cluster.key_file") && other.prompts(&upn("approve")) == 0);
+}
+
 /// `ORTHRUS_KILLS=200 cargo test -p tests --test redis_two_nodes redis_a_node_that_is_killed_at_any_moment` is the long run.
 #[test]
 fn redis_a_node_that_is_killed_at_any_moment_costs_no_second_prompt_and_no_silence() {
