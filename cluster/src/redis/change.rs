@@ -9,7 +9,7 @@ use super::settings::WhenLost;
 use super::{clock, no_rules};
 use crate::StoreError;
 use crate::keys::{USER_OUTLIVES, UserName};
-use crate::sealed::{HEADER, Header};
+use crate::sealed::{HEADER, Header, Unopened};
 use gateway_core::attempt::records::Records;
 use gateway_core::attempt::transition::{Change, Transition, Unanswered};
 use gateway_core::time::Timestamp;
@@ -154,7 +154,17 @@ impl Lane {
                         return Ok(outcome);
                     }
                     shared.stats.conflicts.inc();
-                    self.keep(name, shared.open(&key, user, value.as_deref())?);
+                    let found = shared.open(&key, user, value.as_deref())?;
+                    if self.is_older(name, &found) {
+                        // A fail-over that was not noticed yet, or somebody put an old value back.
+                        self.refresh(&mut link, name.group).await?;
+                        if self.memory(name.group).is_some_and(|now| now.value == memory.value) {
+                            return Err(shared.count(Unopened::Tampered));
+                        }
+                        Box::pin(self.reassert(name, user)).await;
+                        return Err(StoreError::Settling);
+                    }
+                    self.keep(name, found);
                 }
                 Exchanged::Memory => {
                     self.refresh(&mut link, name.group).await?;
@@ -172,6 +182,15 @@ impl Lane {
                 return Err(StoreError::Unavailable);
             }
         }
+    }
+
+    /// Whether what was found is an earlier write than the one that this node has seen. One that was made anew, after the old one
+    /// was forgotten, has a higher epoch.
+    fn is_older(&self, name: &UserName, found: &Known) -> bool {
+        self.copies.borrow().get(name).is_some_and(|seen| {
+            let both = found.identity.is_some() && seen.identity.is_some() && !seen.dirty;
+            both && found.head.serial < seen.head.serial && found.head.epoch <= seen.head.epoch
+        })
     }
 
     /// Runs the step on the copy, and writes down what to send.

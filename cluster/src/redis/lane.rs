@@ -309,7 +309,9 @@ impl Lane {
             if ours.is_some_and(|at| at <= now) {
                 due.push((name.clone(), copy.user.clone()));
             }
-            copy.dirty || ours.is_some() || copy.used.elapsed() < COPY_IDLE
+            // What cannot be seen to an end is no reason to keep it for ever.
+            let live = ours.is_some_and(|at| now.since(at) < COPY_IDLE);
+            copy.dirty || live || copy.used.elapsed() < COPY_IDLE
         });
         self.shared.held.fetch_sub(before - copies.len(), Ordering::Relaxed);
         drop(copies);

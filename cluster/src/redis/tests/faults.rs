@@ -272,3 +272,71 @@ async fn redis_that_was_restarted_with_its_data_refuses_codes_of_steps_that_had_
     assert!(body.since >= restarted && body.counters_since < restarted, "{body:?}");
     assert!(node.store.shared.stats.failovers.get() >= 1);
 }
+
+#[tokio::test]
+async fn redis_an_old_value_that_somebody_puts_back_is_not_believed() {
+    let server = Server::start(&[]);
+    let node = Node::new("a", &server);
+    let held = epoch(node.apply("alice", claim_by("a", 1)).await);
+    assert_eq!(node.apply("alice", passed(held)).await, Ok(Outcome::Committed { to: Some(PacketDigest([1; 16])) }));
+    let key = node.store.shared.keys.user(&node.store.shared.keys.name("alice"));
+    let client = redis::Client::open(format!("redis://127.0.0.1:{}", server.port)).unwrap();
+    let mut link = client.get_multiplexed_async_connection().await.unwrap();
+    let approved: Vec<u8> = cmd("GET").arg(&key).query_async(&mut link).await.unwrap();
+    let again = async |packet: u8| {
+        let mut claim = claim_by("a", packet);
+        if let Change::Claim { factor, .. } = &mut claim {
+            *factor = "another".into();
+        }
+        node.apply("alice", claim).await
+    };
+    // Another attempt takes its place; then the approval comes back from the dead.
+    assert!(matches!(again(2).await, Ok(Outcome::Claimed { .. })));
+    let _: () = cmd("SET").arg(&key).arg(&approved).query_async(&mut link).await.unwrap();
+    let collect = Change::Collect { epoch: held, packet: PacketDigest([1; 16]), challenge: None };
+    assert_eq!(node.apply("alice", collect).await, Err(StoreError::Tampered));
+    assert!(node.store.shared.stats.tampered.get() >= 1);
+    let there: Vec<u8> = cmd("GET").arg(&key).query_async(&mut link).await.unwrap();
+    assert!(there == approved, "it is left as it is");
+}
+
+/// A server that speaks, and says nothing that Redis would.
+fn babbler(says: &'static [u8]) -> u16 {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            std::thread::spawn(move || {
+                let mut buffer = [0; 65_536];
+                while stream.read(&mut buffer).is_ok_and(|length| length > 0) && stream.write_all(says).is_ok() {}
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn redis_that_babbles_is_lost_and_nothing_else() {
+    const BABBLE: [&[u8]; 8] = [
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"$536870912\r\n",
+        b"*1000000000\r\n",
+        b"%-1\r\n:1\r\n",
+        b"+OK\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n",
+        b"*4\r\n:0\r\n:1\r\n:1\r\n_\r\n*4\r\n:0\r\n:1\r\n:1\r\n_\r\n*4\r\n:0\r\n:1\r\n:1\r\n_\r\n",
+        b"-ERR no\r\n-ERR no\r\n-ERR no\r\n-ERR no\r\n",
+        b"\xff\x00\xfe",
+    ];
+    let asks = BABBLE.map(|says| async move {
+        let settings =
+            Settings { timeout: Duration::from_millis(200), ..server::settings(Mode::Standalone, &[babbler(says)]) };
+        let node = Node::with("a", settings);
+        for outcome in ask_everything(&node, "alice", 1).await {
+            assert!(opens_nothing(&outcome) && outcome.is_err(), "{says:?}: {outcome:?}");
+        }
+        assert!(node.store.health().lost, "{says:?}");
+    });
+    futures_util::future::join_all(asks).await;
+}
