@@ -13,3 +13,6 @@ pub mod pending;
 pub mod running;
 pub mod store;
 pub mod telemetry;
+
+/// The shipped program cannot break its own rules.
+const _: () = assert!(!gateway_core::planted::POSSIBLE, "the feature planted-faults is for tests/simulation alone");

@@ -15,6 +15,7 @@ use super::transition::{Change, Outcome, Rules, Transition};
 use crate::event::{Event, Step};
 use crate::factor::{Approval, BeginAnswer, BeginQuestion, CodeWanted, PollAnswer, PollQuestion, Terms};
 use crate::identity::Identity;
+use crate::planted::{self, Fault};
 use crate::reason::Reason;
 use crate::time::Timestamp;
 use std::sync::Arc;
@@ -151,7 +152,7 @@ impl Driver {
             (Stage::Fresh, Input::Start) if load.pending > load.limit => {
                 self.settle(Settled::Failed(Reason::PromptsFull), effects)
             }
-            (Stage::Fresh, Input::Start) if let Some(session) = self.prompt.session.clone() => {
+            (Stage::Fresh, Input::Start) if let Some(session) = self.saved() => {
                 self.asked = now;
                 self.poll(session, effects)
             }
@@ -227,6 +228,11 @@ impl Driver {
         }
     }
 
+    /// What a dead node saved.
+    fn saved(&self) -> Option<Arc<[u8]>> {
+        self.prompt.session.clone().filter(|_| !planted::is(Fault::TakeOverPromptsAgain))
+    }
+
     fn poll(&self, session: Arc<[u8]>, effects: &mut Vec<Effect>) -> Stage {
         let Prompt { factor, user, id, .. } = &*self.prompt;
         let (factor, user, id) = (factor.clone(), user.clone(), *id);
@@ -245,6 +251,10 @@ impl Driver {
     }
 
     fn answered(&mut self, answer: Result<Approval, Reason>, now: Timestamp, effects: &mut Vec<Effect>) -> Stage {
+        let answer = answer.or_else(|reason| {
+            let approves = reason == Reason::PromptDenied && planted::is(Fault::DenialIsApproval);
+            if approves { Ok(Approval::User) } else { Err(reason) }
+        });
         let (factor, took) = (self.prompt.factor.clone(), now.since(self.asked));
         effects.push(Effect::Emit(Event::Step { id: self.prompt.id, step: Step::Prompt { factor, answer, took } }));
         self.settle(answer.map_or_else(Settled::Failed, |_| Settled::Passed), effects)

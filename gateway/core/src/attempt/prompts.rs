@@ -5,6 +5,7 @@ use super::record::{Attempt, AttemptKey, Authorization, Owner, PacketDigest, Pha
 use super::records::{Records, within};
 use super::transition::{NewChallenge, Outcome, Rules};
 use crate::factor::CodeWanted;
+use crate::planted::{self, Fault};
 use crate::reason::Reason;
 use crate::time::Timestamp;
 use std::sync::Arc;
@@ -27,13 +28,18 @@ impl Attempt {
         let collected = Outcome::Collected { id: self.id, begun: self.begun, verdict: *verdict };
         match (*verdict, *to) {
             // Its exchange died before it could speak.
+            (_, Some(same)) if same == packet && self.prompts && planted::is(Fault::OutcomeChanges) => {
+                let verdict = Settled::Failed(Reason::PromptUnanswered);
+                Some(Outcome::Collected { id: self.id, begun: self.begun, verdict })
+            }
             (_, Some(same)) if same == packet && self.prompts => Some(collected),
             // Nobody waited when the user approved: a repeat collects it, once.
-            (Settled::Passed, None) if told && now < self.deadline => {
+            (Settled::Passed, None) if told && now < self.deadline && !planted::is(Fault::ApprovalIsDropped) => {
                 (*to, self.waiting) = (Some(packet), Some(packet));
                 Some(collected)
             }
             (Settled::Passed, None) => None,
+            (Settled::Passed, Some(_)) if planted::is(Fault::ApprovalForAll) => Some(collected),
             (Settled::Passed, Some(_)) if lately && rules.answer_repeats && told => {
                 Some(Outcome::PassedAlready { id: self.id })
             }
@@ -48,6 +54,9 @@ impl Attempt {
 impl Records {
     /// Whether another attempt of the user has a prompt out.
     pub(super) fn is_prompted(&self, user: &Arc<str>, now: Timestamp) -> bool {
+        if planted::is(Fault::ClaimIgnoresPrompt) {
+            return false;
+        }
         let by = self.users.get(user).and_then(|record| record.prompted_by.as_ref());
         by.and_then(|key| self.attempts.get(key)).is_some_and(|attempt| {
             let out = matches!(attempt.phase, Phase::Begun | Phase::Waiting { .. } | Phase::Offered { .. });
@@ -131,7 +140,7 @@ impl Records {
         if let Phase::Settled { verdict, to, .. } = &mut attempt.phase {
             let newest = attempt.waiting == Some(packet);
             return match to {
-                Some(other) if *other != packet => Outcome::Discarded(Reason::Superseded),
+                Some(other) if *other != packet && !planted::is(Fault::ApprovalForAll) => Outcome::Discarded(Reason::Superseded),
                 None if !newest => Outcome::Discarded(Reason::Superseded),
                 None if now >= deadline => Outcome::Refused(Reason::ApprovalUncollected),
                 _ => {
@@ -182,7 +191,7 @@ impl Records {
             return Outcome::Discarded(Reason::Superseded);
         };
         match &attempt.phase {
-            Phase::Waiting { session } => {
+            Phase::Waiting { session } if !planted::is(Fault::SessionIsIgnored) => {
                 let session = session.clone();
                 attempt.epoch = epoch.saturating_add(1).max(self.epoch_floor.saturating_add(1));
                 attempt.owner = owner.clone();
@@ -197,7 +206,7 @@ impl Records {
                 }
                 Outcome::TakenOver { epoch, id, begun, deadline, session }
             }
-            Phase::Begun => self.settle(key, epoch, None, Settled::Failed(Reason::OwnerDied), None, rules, now),
+            Phase::Begun | Phase::Waiting { .. } => self.settle(key, epoch, None, Settled::Failed(Reason::OwnerDied), None, rules, now),
             // Nobody needs to drive it any more.
             Phase::Offered { session, prompt } => {
                 Outcome::Offered(CodeWanted { session: session.clone(), prompt: prompt.clone() })

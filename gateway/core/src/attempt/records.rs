@@ -7,6 +7,7 @@ use super::record::{
 use super::state::StateId;
 use super::transition::{Change, NewChallenge, Outcome, Rules, Taken, Transition};
 use crate::factor::{CodeUse, TokenId, UsedCodes};
+use crate::planted::{self, Fault};
 use crate::reason::Reason;
 use crate::time::Timestamp;
 use foldhash::fast::RandomState;
@@ -128,7 +129,7 @@ impl Records {
                         return again;
                     }
                 }
-                Phase::Begun | Phase::Waiting { .. } | Phase::Offered { .. } if live && attempt.prompts => {
+                Phase::Begun | Phase::Waiting { .. } | Phase::Offered { .. } if live && attempt.prompts && !planted::is(Fault::ClaimIgnoresPrompt) => {
                     return if same {
                         self.join(key, *packet, *port, now)
                     } else {
@@ -207,6 +208,9 @@ impl Records {
 
     /// A State serves once.
     pub(super) fn spend(&mut self, state: StateId, now: Timestamp) {
+        if planted::is(Fault::StateServesTwice) {
+            return;
+        }
         self.challenges.remove(&state);
         self.spent.insert(state, now.after(SPENT_IS_KNOWN));
     }
@@ -360,13 +364,15 @@ impl Records {
         rules: &Rules,
         now: Timestamp,
     ) -> Outcome {
+        let again = planted::is(Fault::StateServesTwice);
         let ours = self.attempts.get(key).is_some_and(|attempt| {
-            attempt.epoch == epoch && !matches!(attempt.phase, Phase::Settled { .. }) && now < attempt.expires
+            let settled = matches!(attempt.phase, Phase::Settled { .. });
+            attempt.epoch == epoch && (!settled || again) && now < attempt.expires
         });
         if !ours || taken.is_some_and(|(state, packet)| self.checked(state, packet).is_none()) {
             return Outcome::Discarded(Reason::Superseded);
         }
-        if let Some(code) = code {
+        if let Some(code) = code.filter(|_| !planted::is(Fault::UsedCodeIsForgotten)) {
             if code.factor < self.used(&key.user).next(code.token) {
                 return Outcome::Refused(Reason::CodeReplayed);
             }

@@ -13,6 +13,7 @@ use crate::factor::{
     BeginAnswer, BeginQuestion, CodeAnswer, CodeQuestion, CodeUse, CodeWanted, Enrolment, FirstFactorAnswer,
     FirstFactorQuestion, NeedMore, Offer, Proved, Terms,
 };
+use crate::planted::{self, Fault};
 use crate::policy::{self, Decision};
 use crate::radius::Attributes;
 use crate::reason::Reason;
@@ -103,6 +104,12 @@ impl Facts {
         turn: &mut Turn<'_>,
     ) -> Stage {
         self.first_factor_took = turn.now.since(asked);
+        let answer = match answer {
+            FirstFactorAnswer::Refused(_) if planted::is(Fault::WrongPasswordIsRight) => {
+                FirstFactorAnswer::Proved(Proved::default())
+            }
+            answer => answer,
+        };
         let failure = match &answer {
             FirstFactorAnswer::Refused(reason) | FirstFactorAnswer::Unavailable(reason) => Some(*reason),
             FirstFactorAnswer::Proved(_) | FirstFactorAnswer::NeedMore(_) => None,
@@ -345,6 +352,10 @@ impl Facts {
         turn: &mut Turn<'_>,
     ) -> Stage {
         self.second_factor_took = turn.now.since(asked);
+        let answer = match answer {
+            CodeAnswer::Wrong(_) if planted::is(Fault::WrongCodeIsRight) => CodeAnswer::Right(None),
+            answer => answer,
+        };
         let failure = match answer {
             CodeAnswer::Right(_) => None,
             CodeAnswer::Wrong(reason) | CodeAnswer::Ended(reason) | CodeAnswer::Unavailable(reason) => Some(reason),

@@ -1,0 +1,54 @@
+//! The real core of several nodes in one process. Time is invented, chance comes from one seed, the network loses, doubles, delays
+//! and reorders packets, nodes crash and pause, the store fails over and loses its last writes, people tap late, wrongly or never.
+//! After each step it is checked that nothing happened that must never happen: A1 to A5.
+//!
+//! ```text
+//!   nas.rs ──► network ──► node.rs: Exchange, Driver, Duplicates ──► store.rs: Records and their transitions
+//!   people      (loss)      (the edge, re-enacted)                    (delay, fail-over)
+//!      └────── provider.rs: phones, codes ◄──┘          check.rs looks at every reply, prompt and transition
+//! ```
+//!
+//! What decides is the product's own: [`gateway_core`]. What is re-enacted is the edge: `gateway/src/actors/exchange.rs`, `driver.rs`,
+//! `listener.rs`, `gateway/src/pending.rs`, and what `cluster/src/redis` does around the transitions.
+
+mod check;
+mod event;
+mod figures;
+mod nas;
+mod node;
+mod plan;
+mod provider;
+mod random;
+mod setup;
+mod store;
+mod world;
+
+pub use check::Failure;
+pub use figures::Figures;
+pub use setup::Setup;
+
+/// A run, and how it ended.
+#[derive(Debug)]
+pub struct Ran {
+    /// What happened in it.
+    pub figures: Figures,
+    /// What must never happen, and did.
+    pub failure: Option<Failure>,
+    /// All that was traced.
+    pub lines: Vec<String>,
+    /// The last of it.
+    pub last: Vec<String>,
+}
+
+/// Runs one seed. With `trace`, every step is written down.
+pub fn run(setup: &Setup, seed: u64, trace: bool) -> Ran {
+    let mut world = world::World::new(setup, seed, trace);
+    world.figures.runs = 1;
+    world.run();
+    Ran {
+        lines: world.lines().to_vec(),
+        last: world.last_lines().to_vec(),
+        figures: world.figures,
+        failure: world.failure,
+    }
+}
