@@ -63,6 +63,7 @@ pub(crate) struct PromptFact {
     /// It is asked for a code, or was abandoned.
     closed: bool,
     owner_died: bool,
+    taken_over: Option<Timestamp>,
     /// The records were lost with the owner.
     lost: bool,
     /// Its owner stood still for long.
@@ -96,13 +97,18 @@ impl PromptFact {
             settled: None,
             closed: code,
             owner_died: false,
+            taken_over: None,
             lost: false,
             paused: false,
         }
     }
 
+    fn is_out(&self, now: Timestamp) -> bool {
+        !self.closed && !self.lost && now < self.deadline
+    }
+
     fn is_open(&self, now: Timestamp) -> bool {
-        !self.closed && self.settled.is_none() && !self.lost && now < self.deadline
+        self.settled.is_none() && self.is_out(now)
     }
 
     /// When the user approved.
@@ -200,7 +206,7 @@ impl World<'_> {
                 let in_time = prompt.approved().is_some_and(|at| at <= self.now);
                 prompt.id == id && prompt.user == packet.user && in_time
             });
-        right || approved || (self.answers_repeats() && self.accepted.contains_key(&id))
+        right || approved || (self.answers_repeats() && self.passed.contains(&id))
     }
 
     // A2.
@@ -209,7 +215,16 @@ impl World<'_> {
         if let Some(again) = self.prompts.iter().position(|prompt| prompt.id == new.id) {
             return self.fail("A2", || format!("attempt {} prompts again: prompt {again} was its first", new.id));
         }
-        if let Some(open) = self.prompts.iter().position(|other| other.user == new.user && other.is_open(self.now)) {
+        let is_open = |other: &PromptFact| {
+            // A fail-over may have lost that it was settled.
+            let record = self.attempt(&other.key).filter(|attempt| attempt.id == other.id);
+            let settled = match record {
+                Some(attempt) => matches!(attempt.phase, Phase::Settled { .. }),
+                None => other.settled.is_some(),
+            };
+            other.user == new.user && other.is_out(self.now) && !settled
+        };
+        if let Some(open) = self.prompts.iter().position(is_open) {
             let other = self.prompts[open].id;
             return self.fail("A2", || {
                 format!("u{} is prompted by attempt {} while prompt {open} of attempt {other} is out", new.user, new.id)
@@ -234,7 +249,8 @@ impl World<'_> {
         id: AttemptId,
     ) {
         let lifetime = self.setup.configs[self.plan.config].limits.reply_lifetime;
-        let _ = lifetime;
+        // A refusal that was committed for another packet is told to this one too, for some seconds.
+        let committed = committed && !self.borrowed.contains(&self.packets[p].digest());
         let mut anew = false;
         for before in self.packets[p].spoken.clone() {
             if before.octets == *octets {
@@ -242,10 +258,14 @@ impl World<'_> {
             }
             let what = |octets: &[u8]| octets.first().copied().map(Code::from);
             let (was, is) = (what(&before.octets), what(octets));
-            if before.by == (n, life) {
+            // Half a second for a clock that counts from when the exchange ended.
+            let kept = self.now.since(before.at) + Duration::from_millis(500) < lifetime;
+            if before.by == (n, life) && kept {
                 return self.fail("A3", || format!("node {n} answers packet {p} with {is:?}, after {was:?}"));
             }
-            if before.committed && committed {
+            // Alone, a node that crashes has forgotten what it committed.
+            let remembered = self.plan.shared || before.by == (n, life);
+            if before.committed && committed && remembered && kept {
                 return self.fail("A3", || {
                     format!("packet {p} is answered with {is:?}, after {was:?}; both are committed (attempt {id})")
                 });
@@ -255,17 +275,10 @@ impl World<'_> {
         if anew {
             self.figures.meet(Limit::DecidedAnew);
         }
-        self.packets[p].spoken.push(Spoken { by: (n, life), octets: octets.clone(), committed });
+        self.packets[p].spoken.push(Spoken { by: (n, life), octets: octets.clone(), committed, at: self.now });
     }
 
     // A4, and what is true of prompts.
-
-    pub(crate) fn check_before(&mut self, n: usize, transition: &Transition) {
-        let _ = n;
-        let Change::Claim { authorization, .. } = &transition.change else { return };
-        // An approval waits for a packet: this one must get it. That is looked at when its exchange ends.
-        let _ = authorization;
-    }
 
     pub(crate) fn check_applied(&mut self, n: usize, transition: &Transition, outcome: &Outcome) {
         let key = &transition.key;
@@ -278,6 +291,16 @@ impl World<'_> {
             (Change::Await { epoch, .. }, Outcome::Done) => {
                 if let Some(p) = find(&self.prompts, *epoch) {
                     self.prompts[p].saved = true;
+                }
+            }
+            (Change::Settle { verdict: Settled::Passed, taken: Some((_, packet)), .. }, _) => {
+                // What follows from it is looked at by what was typed.
+                let p = self.packets.iter().position(|other| other.digest() == *packet);
+                let id = self.attempt(key).map(|attempt| attempt.id);
+                if let (Some(p), Some(id), Outcome::Done | Outcome::Committed { .. }) = (p, id, outcome)
+                    && self.second_factor_is_true(p, id)
+                {
+                    self.passed.insert(id);
                 }
             }
             (Change::Settle { epoch, verdict, taken: None, .. }, Outcome::Committed { to }) => {
@@ -295,6 +318,7 @@ impl World<'_> {
                 if let Some(p) = find(&self.prompts, *epoch) {
                     let prompt = &mut self.prompts[p];
                     (prompt.epoch, prompt.owner, prompt.owner_died) = (*new, (n, life), false);
+                    prompt.taken_over = Some(now);
                 }
             }
             (Change::Issue { epoch, .. } | Change::Abandon { epoch }, Outcome::Done) => {
@@ -303,11 +327,16 @@ impl World<'_> {
                 }
             }
             (Change::Collect { .. } | Change::Claim { .. }, Outcome::Collected { id, .. }) => {
-                if let Change::Claim { packet, .. } | Change::Collect { packet, .. } = &transition.change
-                    && let Some(prompt) = self.prompts.iter_mut().find(|prompt| prompt.id == *id)
-                    && let Some((Settled::Passed, _, to)) = &mut prompt.settled
-                {
-                    *to = Some(*packet);
+                let (Change::Claim { packet, .. } | Change::Collect { packet, .. }) = &transition.change else { return };
+                let Some(Phase::Settled { verdict, at, to }) = self.attempt(key).map(|attempt| attempt.phase.clone())
+                else {
+                    return;
+                };
+                if to != Some(*packet) {
+                    self.borrowed.push(*packet);
+                }
+                if let Some(prompt) = self.prompts.iter_mut().find(|prompt| prompt.id == *id) {
+                    prompt.settled = Some((verdict, at, to));
                 }
             }
             (Change::Claim { prompts: true, .. }, Outcome::Claimed { .. }) => {
@@ -339,8 +368,8 @@ impl World<'_> {
         // Whoever denies or sees nothing is refused. Whoever approves is not, but for the named limits.
         let prompt = prompt.clone();
         match reason {
-            Reason::OwnerDied if !prompt.saved => return self.figures.meet(Limit::OwnerDied),
-            Reason::OwnerDied if !trouble => {
+            Reason::OwnerDied | Reason::PromptLost if prompt.owner_died && !prompt.saved => return self.figures.meet(Limit::OwnerDied),
+            Reason::OwnerDied if !trouble && prompt.saved => {
                 return self.fail("A4", || format!("prompt {p}: its session was saved, and it is refused as its owner died"));
             }
             Reason::AnswerDiedWithOwner if prompt.consumed && prompt.heard_by != Some(prompt.owner) => {
@@ -349,7 +378,8 @@ impl World<'_> {
             _ => {}
         }
         let Some(at) = prompt.approved() else { return };
-        if trouble || self.now.since(at) < Duration::from_secs(5) || at.after(IN_TIME) > prompt.deadline {
+        let late = prompt.taken_over.is_some_and(|taken| self.now.since(taken) < Duration::from_secs(6));
+        if trouble || late || prompt.owner_died || self.now.since(at) < Duration::from_secs(5) || at.after(IN_TIME) > prompt.deadline {
             return self.figures.meet(Limit::Trouble);
         }
         self.fail("A4", || format!("prompt {p} was approved in time, and is settled as {}", reason.label()));
@@ -421,19 +451,14 @@ impl World<'_> {
         }
     }
 
-    /// Claims are acknowledged by a replica. One whose records are gone all the same must have lost its owner too.
+    /// A claim is acknowledged by a replica before it prompts, so that no fail-over loses it.
     pub(crate) fn check_fail_over(&mut self) {
-        for p in 0..self.prompts.len() {
-            let prompt = &self.prompts[p];
-            let there = self.attempt(&prompt.key).filter(|attempt| attempt.id == prompt.id);
-            let settled = there.map(|attempt| matches!(attempt.phase, Phase::Settled { .. }));
-            if !prompt.is_open(self.now) && prompt.settled.is_none() {
-                continue;
-            }
-            // What was settled may be open again, until its owner says so again.
-            if settled == Some(false) && prompt.settled.is_some() {
-                self.prompts[p].settled = None;
-            }
+        let gone = self.prompts.iter().position(|prompt| {
+            let there = self.attempt(&prompt.key).is_some_and(|attempt| attempt.id == prompt.id);
+            prompt.is_open(self.now) && !there
+        });
+        if let Some(p) = gone {
+            self.fail("A2", || format!("prompt {p} is out, and a fail-over has lost its claim"));
         }
     }
 

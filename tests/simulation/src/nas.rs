@@ -11,6 +11,7 @@ use gateway_core::attempt::state::Kind;
 use gateway_core::exchange::Verdict;
 use gateway_core::exchange::duplicates::Key;
 use gateway_core::radius::{Attributes, attribute};
+use gateway_core::time::Timestamp;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -42,6 +43,7 @@ pub(crate) struct Spoken {
     pub(crate) by: (usize, u32),
     pub(crate) octets: Arc<[u8]>,
     pub(crate) committed: bool,
+    pub(crate) at: Timestamp,
 }
 
 /// One Access-Request of a VPN server.
@@ -267,7 +269,7 @@ impl World<'_> {
         }
     }
 
-    fn travel(&mut self) -> gateway_core::time::Timestamp {
+    fn travel(&mut self) -> Timestamp {
         let late = self.random.chance(self.plan.late);
         if late { self.later(500, 9_000) } else { self.later(1, 40) }
     }

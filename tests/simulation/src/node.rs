@@ -21,6 +21,8 @@ use std::time::Duration;
 
 /// Whoever waits for a prompt of another node looks by itself after this.
 const LOOK_ANYWAY: Duration = Duration::from_secs(2);
+/// After this a claim has its driver, or was given up (`CLAIM_HOLDS`).
+const CLAIM_UNDER_WAY: Duration = Duration::from_millis(1_500);
 /// Without a sign of life for this long, a node is dead.
 pub(crate) const DEAD_AFTER: Duration = Duration::from_secs(5);
 
@@ -38,6 +40,8 @@ pub(crate) struct Run {
     elsewhere: Option<Owner>,
     subscribed: bool,
     shared_packet: bool,
+    /// It found no driver once already.
+    looked: bool,
     /// What it says was committed in the store.
     committed: bool,
     ended: bool,
@@ -159,6 +163,7 @@ impl World<'_> {
             elsewhere: None,
             subscribed: false,
             shared_packet: false,
+            looked: false,
             committed: false,
             ended: false,
         };
@@ -235,6 +240,12 @@ impl World<'_> {
                 self.figures.joins += 1;
                 let digest = self.packets[run.packet].digest();
                 match self.nodes[n].entry(&key, epoch) {
+                    // A claim of this node's own may be on its way: its driver comes with the store's answer.
+                    None if !std::mem::replace(&mut run.looked, true) => {
+                        let at = self.now.after(CLAIM_UNDER_WAY);
+                        let input = Box::new(Input::News(News::Changed));
+                        self.at(at, Event::Exchange { node: n, life, run: r, input });
+                    }
                     None => inputs.push_back(Input::News(News::Look)),
                     Some(entry) => {
                         let before = entry.waiter.replace((r, digest)).filter(|(_, before)| *before != digest);

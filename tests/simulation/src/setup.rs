@@ -38,9 +38,6 @@ pub(crate) enum Nas {
 }
 
 impl Nas {
-    pub(crate) const ALL: [Self; 8] =
-        [Self::Push, Self::Twin, Self::Short, Self::Mute, Self::Code, Self::Plain, Self::Optional, Self::Bare];
-
     /// Its place in the configuration.
     pub(crate) fn index(self) -> usize {
         self as usize

@@ -11,12 +11,12 @@ use crate::random::Random;
 use crate::setup::{STEP, Setup, USERS};
 use crate::store::{Applied, Store, user_of};
 use gateway_core::attempt::driver;
-use gateway_core::attempt::record::{AttemptId, AttemptKey, Owner};
+use gateway_core::attempt::record::{AttemptId, AttemptKey, Owner, PacketDigest};
 use gateway_core::attempt::transition::{Change, Outcome, Transition};
 use gateway_core::exchange::{Input, Setting};
 use gateway_core::reason::Reason;
 use gateway_core::time::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,6 +51,10 @@ pub(crate) struct World<'a> {
     pub(crate) accepted: BTreeMap<AttemptId, usize>,
     /// Which packet each code let in: user, time step.
     pub(crate) codes: BTreeMap<(usize, u64), usize>,
+    /// Attempts whose code was right.
+    pub(crate) passed: BTreeSet<AttemptId>,
+    /// Packets that were told an outcome which was committed for another.
+    pub(crate) borrowed: Vec<PacketDigest>,
     /// When the store was last without an answer, or failed over.
     pub(crate) store_trouble: Option<Timestamp>,
     pub(crate) figures: Figures,
@@ -80,6 +84,8 @@ impl<'a> World<'a> {
             identifiers: [0; 8],
             accepted: BTreeMap::new(),
             codes: BTreeMap::new(),
+            passed: BTreeSet::new(),
+            borrowed: Vec::new(),
             store_trouble: None,
             figures: Figures::default(),
             failure: None,
@@ -251,7 +257,6 @@ impl<'a> World<'a> {
     /// The store runs a transition, now.
     pub(crate) fn apply(&mut self, n: usize, transition: &Transition) -> Applied {
         let lag = Duration::from_millis(if self.store.replicated { self.random.range(1, 300) } else { 0 });
-        self.check_before(n, transition);
         let applied = self.store.apply(n, transition, self.now, lag);
         if self.tracing() {
             let (change, outcome) = (format!("{:?}", transition.change), format!("{:?}", applied.ran));
