@@ -211,7 +211,11 @@ impl World<'_> {
 
     // A2.
 
-    pub(crate) fn check_begin(&mut self, new: &PromptFact) {
+    pub(crate) fn check_begin(&mut self, new: &mut PromptFact) {
+        // By the clock of the store, which may be another than the node's.
+        let record = self.attempt(&new.key).filter(|attempt| attempt.id == new.id);
+        new.deadline = record.map_or(new.deadline, |attempt| attempt.deadline);
+        let new = &*new;
         if let Some(again) = self.prompts.iter().position(|prompt| prompt.id == new.id) {
             return self.fail("A2", || format!("attempt {} prompts again: prompt {again} was its first", new.id));
         }
@@ -265,6 +269,8 @@ impl World<'_> {
             }
             // Alone, a node that crashes has forgotten what it committed.
             let remembered = self.plan.shared || before.by == (n, life);
+            // Where packets are not shared, what was committed is known as long as its attempt.
+            let remembered = remembered && (self.plan.share_packets || before.id == id);
             if before.committed && committed && remembered && kept {
                 return self.fail("A3", || {
                     format!("packet {p} is answered with {is:?}, after {was:?}; both are committed (attempt {id})")
@@ -275,7 +281,7 @@ impl World<'_> {
         if anew {
             self.figures.meet(Limit::DecidedAnew);
         }
-        self.packets[p].spoken.push(Spoken { by: (n, life), octets: octets.clone(), committed, at: self.now });
+        self.packets[p].spoken.push(Spoken { by: (n, life), octets: octets.clone(), committed, id, at: self.now });
     }
 
     // A4, and what is true of prompts.
@@ -284,8 +290,13 @@ impl World<'_> {
         let key = &transition.key;
         let life = self.nodes[n].life;
         let now = self.now;
+        // Alone, a node counts epochs from one again when a record is forgotten.
+        let record = self.attempt(key).map(|attempt| attempt.id);
         let find = |prompts: &[PromptFact], epoch: u64| {
-            prompts.iter().rposition(|prompt| prompt.key == *key && prompt.epoch == epoch && !prompt.lost)
+            prompts.iter().rposition(|prompt| {
+                let same = prompt.key == *key && prompt.epoch == epoch && !prompt.lost;
+                same && record.is_none_or(|record| record == prompt.id)
+            })
         };
         match (&transition.change, outcome) {
             (Change::Await { epoch, .. }, Outcome::Done) => {

@@ -1,7 +1,7 @@
 //! What happens, and when: a queue of events by time, and by the order in which they were foreseen.
 
 use gateway_core::attempt::driver;
-use gateway_core::attempt::record::{AttemptKey, PacketDigest};
+use gateway_core::attempt::record::{AttemptKey, Owner, PacketDigest};
 use gateway_core::attempt::transition::{Outcome, Transition};
 use gateway_core::exchange::Input;
 use gateway_core::factor::CodeUse;
@@ -42,7 +42,7 @@ pub(crate) enum Event {
     Apply { node: usize, life: u32, transition: Box<Transition>, back: Back },
     Journal { node: usize, life: u32, key: AttemptKey, code: CodeUse },
     AskPacket { node: usize, life: u32, run: usize },
-    PacketEnded { digest: PacketDigest, reply: Option<Arc<[u8]>> },
+    PacketEnded { digest: PacketDigest, owner: Owner, reply: Option<Arc<[u8]>> },
     Look { node: usize, life: u32 },
     // At the provider.
     Rings { prompt: usize },

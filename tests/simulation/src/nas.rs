@@ -43,6 +43,7 @@ pub(crate) struct Spoken {
     pub(crate) by: (usize, u32),
     pub(crate) octets: Arc<[u8]>,
     pub(crate) committed: bool,
+    pub(crate) id: AttemptId,
     pub(crate) at: Timestamp,
 }
 

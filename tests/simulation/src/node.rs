@@ -469,7 +469,8 @@ impl World<'_> {
             };
             if let Some(reply) = reply {
                 let at = self.soon();
-                self.at(at, Event::PacketEnded { digest, reply });
+                let owner = self.nodes[n].setting.owner.clone();
+                self.at(at, Event::PacketEnded { digest, owner, reply });
             }
         }
         let node = &mut self.nodes[n];

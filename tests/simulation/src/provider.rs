@@ -103,8 +103,8 @@ impl World<'_> {
         }
         let code = question.terms.code && self.random.chance(100);
         let p = self.prompts.len();
-        let fact = PromptFact::new(prompt, user_of(&prompt.key.user), (n, life, d), self.now, code);
-        self.check_begin(&fact);
+        let mut fact = PromptFact::new(prompt, user_of(&prompt.key.user), (n, life, d), self.now, code);
+        self.check_begin(&mut fact);
         self.prompts.push(fact);
         if code {
             let session = format!("prompt {p}").into_bytes();

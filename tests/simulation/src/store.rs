@@ -156,7 +156,8 @@ impl Store {
         }
         let outcome = self.run(node, user, transition, now, lag);
         let proves = matches!(transition.change, Change::Settle { code: Some(_), .. });
-        let acknowledged = prompts || proves || matches!(transition.change, Change::TakeOver { .. });
+        let hands_out = matches!(transition.change, Change::TakeOver { .. } | Change::Collect { .. });
+        let acknowledged = prompts || proves || hands_out;
         if !self.replicated || !acknowledged {
             return Applied { outcome: Ok(outcome.clone()), ran: Some(outcome), acknowledged: None };
         }
@@ -295,7 +296,17 @@ impl Store {
     }
 
     /// What became of it.
-    pub(crate) fn packet_ended(&mut self, digest: PacketDigest, reply: Option<Arc<[u8]>>, now: Timestamp) {
+    pub(crate) fn packet_ended(
+        &mut self,
+        digest: PacketDigest,
+        owner: &Owner,
+        reply: Option<Arc<[u8]>>,
+        now: Timestamp,
+    ) {
+        // Another node took it meanwhile, because this one seemed to be dead.
+        if !matches!(self.packets.get(&digest.0), Some(Shared::Pending(has)) if has == owner) {
+            return;
+        }
         match reply {
             Some(reply) => self.packets.insert(digest.0, Shared::Replied(reply, now.after(REPLY_LIVES))),
             None => self.packets.remove(&digest.0),

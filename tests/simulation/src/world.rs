@@ -239,7 +239,7 @@ impl<'a> World<'a> {
                 }
             }
             Event::AskPacket { node, life, run } => self.ask_packet(node, life, run),
-            Event::PacketEnded { digest, reply } => self.store.packet_ended(digest, reply, self.now),
+            Event::PacketEnded { digest, owner, reply } => self.store.packet_ended(digest, &owner, reply, self.now),
             Event::Look { node, .. } => self.store.notice(node, self.now),
             Event::Rings { prompt } => self.rings(prompt),
             Event::Taps { prompt } => self.taps(prompt),
