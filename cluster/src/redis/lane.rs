@@ -235,8 +235,10 @@ impl Lane {
             Change::Settle { code: Some(code), .. } if code.forget.is_none() => Some(code),
             _ => None,
         };
-        let acknowledged = (prompts || proves || matches!(transition.change, Change::TakeOver { .. }))
-            && self.shared.settings.mode.has_replicas();
+        // What lets a packet in, or may prompt, is not believed before a replica has it: an approval that a fail-over takes
+        // back would let in another packet too.
+        let hands_out = matches!(transition.change, Change::TakeOver { .. } | Change::Collect { .. });
+        let acknowledged = (prompts || proves || hands_out) && self.shared.settings.mode.has_replicas();
         let tells = |outcome: &Outcome| {
             matches!(transition.change, Change::Settle { .. } | Change::TakeOver { .. } | Change::Offer { .. })
                 && !matches!(outcome, Outcome::Discarded(_) | Outcome::Refused(_))

@@ -56,19 +56,20 @@ impl Shared {
         reply: Option<&[u8]>,
     ) -> Result<(), RedisError> {
         let key = self.keys.packet(&digest.0);
+        // A node that seemed to be dead may have lost the packet to another, which may have answered it.
+        let mut pipeline = Pipeline::new();
+        pipeline.add_command(redis::cmd("GET").arg(&key).to_owned());
+        let found = link.run(&key, pipeline).await?.into_iter().next().unwrap_or_default().extract_error()?;
+        let Value::BulkString(there) = found else { return Ok(()) };
+        let body = self.sealer.open(&key, &there).ok().and_then(|(_, octets)| postcard::from_bytes(&octets).ok());
+        if !matches!(body, Some(Body::Pending(owner)) if owner == self.owner) {
+            return Ok(());
+        }
         let value = match reply {
             Some(reply) => self.seal_packet(&key, &Body::Replied(reply.to_vec()))?,
             None => Vec::new(),
         };
-        // Written as it stands: the packet is this node's until its life is over.
-        let mut pipeline = Pipeline::new();
-        if value.is_empty() {
-            pipeline.add_command(redis::cmd("DEL").arg(&key).to_owned());
-        } else {
-            let lives = REPLY_LIVES.as_millis().to_string();
-            pipeline.add_command(redis::cmd("SET").arg(&key).arg(&value).arg("PX").arg(lives).to_owned());
-        }
-        link.run(&key, pipeline).await?.into_iter().next().unwrap_or_default().extract_error().map(drop)
+        replace(link, &key, &there, &value, REPLY_LIVES).await.map(drop)
     }
 
     fn seal_packet(&self, key: &str, body: &Body) -> Result<Vec<u8>, RedisError> {

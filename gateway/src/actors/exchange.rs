@@ -13,7 +13,7 @@ use actix::prelude::*;
 use cluster::{Applied, PacketSeen, StoreError, Watch};
 use gateway_core::attempt::driver::Prompt;
 use gateway_core::attempt::record::{AttemptKey, Owner, PacketDigest};
-use gateway_core::attempt::transition::{Outcome, Transition};
+use gateway_core::attempt::transition::{CLAIM_HOLDS, Outcome, Transition};
 use gateway_core::event::{Event, Step};
 use gateway_core::exchange::duplicates::End;
 use gateway_core::exchange::{self, Effect, Input, News, PACKET_DEADLINE, Request, Verdict};
@@ -25,6 +25,9 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// After this a claim has its driver, or was given up.
+const CLAIM_UNDER_WAY: Duration = CLAIM_HOLDS.saturating_add(Duration::from_millis(500));
 
 /// The randomness of one thread, which its exchanges share.
 pub type Entropy = Rc<RefCell<OsEntropy>>;
@@ -48,6 +51,8 @@ pub struct Exchange {
     waits_for: Option<Box<AttemptKey>>,
     /// Hears of prompts of the user that another node drives.
     elsewhere: Option<Rc<Watch>>,
+    /// How often it found nobody who drives a prompt of this node.
+    looks: u8,
     /// Other nodes know that this one has the packet.
     shared_packet: bool,
     /// What it did so far, where there are traces.
@@ -83,6 +88,7 @@ impl Exchange {
             digest,
             waits_for: None,
             elsewhere: None,
+            looks: 0,
             shared_packet: false,
             trail,
             _permit: permit,
@@ -140,8 +146,10 @@ impl Exchange {
             Effect::Drive(prompt) => self.drive(prompt, ctx),
             Effect::Join { key, owner, .. } if owner != *self.node.owner() => self.wait_elsewhere(&key, owner, ctx),
             Effect::Join { key, epoch, .. } => {
-                if let Some(news) = self.node.pending.join(&key, epoch, self.waiter(ctx)) {
-                    inputs.push_back(Input::News(news));
+                match self.node.pending.join(&key, epoch, self.waiter(ctx)) {
+                    Some(News::Look) => self.no_driver(inputs, ctx),
+                    Some(news) => inputs.push_back(Input::News(news)),
+                    None => {}
                 }
                 self.waits_for = Some(Box::new(key));
             }
@@ -191,6 +199,17 @@ impl Exchange {
         let driver = Driver::new(prompt, (self.node.clone(), self.active.clone())).start();
         self.node.pending.begin(&key, epoch, driver.recipient(), self.waiter(ctx));
         self.waits_for = Some(Box::new(key));
+    }
+
+    /// Nobody drives the prompt here, though this node owns it. It may have ended just now; or the claim is on its way still, and
+    /// the driver comes with the store's answer. Only what stays so is lost.
+    fn no_driver(&mut self, inputs: &mut VecDeque<Input>, ctx: &mut Context<Self>) {
+        self.looks = self.looks.saturating_add(1);
+        match self.looks {
+            1 => inputs.push_back(Input::News(News::Changed)),
+            2 => drop(ctx.run_later(CLAIM_UNDER_WAY, |this, ctx| this.feed(Input::News(News::Changed), ctx))),
+            _ => inputs.push_back(Input::News(News::Look)),
+        }
     }
 
     /// Waits for a prompt that `owner` drives, another node or an earlier life of this one. What is heard is a hint to look into the

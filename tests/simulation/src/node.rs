@@ -40,8 +40,8 @@ pub(crate) struct Run {
     elsewhere: Option<Owner>,
     subscribed: bool,
     shared_packet: bool,
-    /// It found no driver once already.
-    looked: bool,
+    /// How often it found no driver.
+    looks: u8,
     /// What it says was committed in the store.
     committed: bool,
     ended: bool,
@@ -163,7 +163,7 @@ impl World<'_> {
             elsewhere: None,
             subscribed: false,
             shared_packet: false,
-            looked: false,
+            looks: 0,
             committed: false,
             ended: false,
         };
@@ -240,13 +240,7 @@ impl World<'_> {
                 self.figures.joins += 1;
                 let digest = self.packets[run.packet].digest();
                 match self.nodes[n].entry(&key, epoch) {
-                    // A claim of this node's own may be on its way: its driver comes with the store's answer.
-                    None if !std::mem::replace(&mut run.looked, true) => {
-                        let at = self.now.after(CLAIM_UNDER_WAY);
-                        let input = Box::new(Input::News(News::Changed));
-                        self.at(at, Event::Exchange { node: n, life, run: r, input });
-                    }
-                    None => inputs.push_back(Input::News(News::Look)),
+                    None => self.no_driver(n, r, run, inputs),
                     Some(entry) => {
                         let before = entry.waiter.replace((r, digest)).filter(|(_, before)| *before != digest);
                         let offer = entry.offer.clone();
@@ -304,6 +298,20 @@ impl World<'_> {
     fn tell(&mut self, n: usize, r: usize, news: News) {
         let (now, life) = (self.now, self.nodes[n].life);
         self.at(now, Event::Exchange { node: n, life, run: r, input: Box::new(Input::News(news)) });
+    }
+
+    /// The prompt may have ended just now, or a claim of this node's own is on its way: its driver comes with the store's answer.
+    fn no_driver(&mut self, n: usize, r: usize, run: &mut Run, inputs: &mut VecDeque<Input>) {
+        run.looks = run.looks.saturating_add(1);
+        match run.looks {
+            1 => inputs.push_back(Input::News(News::Changed)),
+            2 => {
+                let (at, life) = (self.now.after(CLAIM_UNDER_WAY), self.nodes[n].life);
+                let input = Box::new(Input::News(News::Changed));
+                self.at(at, Event::Exchange { node: n, life, run: r, input });
+            }
+            _ => inputs.push_back(Input::News(News::Look)),
+        }
     }
 
     fn wait_elsewhere(

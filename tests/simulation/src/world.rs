@@ -346,7 +346,8 @@ impl<'a> World<'a> {
         if !self.nodes[n].up || self.nodes[n].paused_until > self.now {
             return;
         }
-        let until = self.later(500, 25_000);
+        let long = self.random.chance(150);
+        let until = if long { self.later(20_000, 45_000) } else { self.later(500, 15_000) };
         let span = until.since(self.now);
         self.trace(|| format!("node {n} stops for {span:?}"));
         self.figures.pauses += 1;

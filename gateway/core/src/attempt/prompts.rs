@@ -39,7 +39,7 @@ impl Attempt {
                 Some(collected)
             }
             (Settled::Passed, None) => None,
-            (Settled::Passed, Some(_)) if planted::is(Fault::ApprovalForAll) => Some(collected),
+            (Settled::Passed, Some(_)) if self.prompts && planted::is(Fault::ApprovalForAll) => Some(collected),
             (Settled::Passed, Some(_)) if lately && rules.answer_repeats && told => {
                 Some(Outcome::PassedAlready { id: self.id })
             }

@@ -353,7 +353,7 @@ impl Facts {
     ) -> Stage {
         self.second_factor_took = turn.now.since(asked);
         let answer = match answer {
-            CodeAnswer::Wrong(_) if planted::is(Fault::WrongCodeIsRight) => CodeAnswer::Right(None),
+            CodeAnswer::Wrong(Reason::WrongCode) if planted::is(Fault::WrongCodeIsRight) => CodeAnswer::Right(None),
             answer => answer,
         };
         let failure = match answer {

@@ -203,8 +203,12 @@ impl Stage {
             }
 
             // The deadline never interrupts a commit: what is committed must be spoken. A transition that is on its way
-            // ends by itself.
-            (stage @ (Self::Settling { .. } | Self::Over), Input::Wake) => stage,
+            // ends by itself. Nor does it interrupt what makes an attempt this node's: without its exchange nobody would
+            // drive the prompt, and a claim that was not heard of would keep everybody out until the attempt's deadline.
+            (
+                stage @ (Self::Settling { .. } | Self::Claiming { .. } | Self::TakingOver(_) | Self::Over),
+                Input::Wake,
+            ) => stage,
             (_, Input::Wake) => facts.silence(Reason::DeadlinePassed, turn),
 
             (stage, input) => return Err(Unexpected { stage: stage.name(), input: input.name() }),

@@ -212,6 +212,13 @@ fn the_deadline_is_silence_and_never_interrupts_a_commit() {
                 assert_eq!((run.end.as_ref(), world.events.len()), (None, 0));
                 assert_eq!(world.finish(run), accepted(), "what is committed is spoken");
             }
+            "Claiming" => {
+                assert_eq!((run.end.as_ref(), world.events.len()), (None, 0));
+                assert_eq!(world.finish(run), End::Silence, "and gives up what it got too late");
+                assert_eq!(world.reason(), Some(Reason::ClaimTooOld));
+                assert!(world.records.attempts.is_empty());
+            }
+            "TakingOver" => assert_eq!((run.end, world.events.len()), (None, 0)),
             "Over" => assert_eq!((run.end, world.events.len()), (before, 0)),
             "Awaiting" => assert_eq!(run.stage(), "Postponing"),
             _ => {
@@ -238,6 +245,19 @@ fn a_round_at_its_deadline_gives_the_state_back() {
     assert_eq!(run.end, Some(End::Silence));
     world.first.push_back(proved());
     assert_eq!(world.send(&packet), accepted());
+}
+
+#[test]
+fn a_prompt_that_is_taken_over_at_the_deadline_of_its_packet_is_driven_on() {
+    let (mut world, mut run) = at("TakingOver");
+    world.driven.clear();
+    world.feed(&mut run, Input::Wake);
+    let (id, begun, session) = (AttemptId([1; 16]), Timestamp::default(), [7].into());
+    let deadline = world.now.after(PACKET_DEADLINE);
+    world.feed(&mut run, Input::Applied(Ok(Outcome::TakenOver { epoch: 2, id, begun, deadline, session })));
+    assert_eq!(world.driven.len(), 1);
+    assert_eq!(world.driven[0].session.as_deref(), Some([7].as_slice()));
+    assert_eq!(run.stage(), "Awaiting");
 }
 
 #[test]
