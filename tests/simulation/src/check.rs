@@ -71,13 +71,7 @@ pub(crate) struct PromptFact {
 }
 
 impl PromptFact {
-    pub(crate) fn new(
-        prompt: &Prompt,
-        user: usize,
-        home: (usize, u32, usize),
-        begun: Timestamp,
-        code: bool,
-    ) -> Self {
+    pub(crate) fn new(prompt: &Prompt, user: usize, home: (usize, u32, usize), begun: Timestamp, code: bool) -> Self {
         Self {
             id: prompt.id,
             key: prompt.key.clone(),
@@ -195,10 +189,13 @@ impl World<'_> {
         };
         let right = match typed {
             Some(Typed::Token { step, .. }) => !packet.nas.prompts() && now_step.abs_diff(*step) <= 2,
-            Some(Typed::Cloud { prompt }) => self.prompts[*prompt].id == id && self.prompts[*prompt].user == packet.user,
+            Some(Typed::Cloud { prompt }) => {
+                self.prompts[*prompt].id == id && self.prompts[*prompt].user == packet.user
+            }
             // One guess in a million is right.
-            Some(Typed::Wrong) if !packet.nas.prompts() => (now_step - 2..=now_step + 2)
-                .any(|step| code_of(&self.setup.tokens[packet.user], step) == "000000"),
+            Some(Typed::Wrong) if !packet.nas.prompts() => {
+                (now_step - 2..=now_step + 2).any(|step| code_of(&self.setup.tokens[packet.user], step) == "000000")
+            }
             _ => false,
         };
         let approved = packet.nas.prompts()
@@ -338,7 +335,9 @@ impl World<'_> {
                 }
             }
             (Change::Collect { .. } | Change::Claim { .. }, Outcome::Collected { id, .. }) => {
-                let (Change::Claim { packet, .. } | Change::Collect { packet, .. }) = &transition.change else { return };
+                let (Change::Claim { packet, .. } | Change::Collect { packet, .. }) = &transition.change else {
+                    return;
+                };
                 let Some(Phase::Settled { verdict, at, to }) = self.attempt(key).map(|attempt| attempt.phase.clone())
                 else {
                     return;
@@ -357,8 +356,12 @@ impl World<'_> {
                     let in_time = now < prompt.deadline.before(Duration::from_secs(1));
                     prompt.key == *key && uncollected && in_time && !prompt.lost
                 });
-                if let Some(p) = waits.filter(|_| key.station.is_some() && !self.in_trouble(*waits.as_ref().unwrap_or(&0))) {
-                    self.fail("A4", || format!("prompt {p} was approved, and its approval is thrown away for a new prompt"));
+                if let Some(p) =
+                    waits.filter(|_| key.station.is_some() && !self.in_trouble(*waits.as_ref().unwrap_or(&0)))
+                {
+                    self.fail("A4", || {
+                        format!("prompt {p} was approved, and its approval is thrown away for a new prompt")
+                    });
                 }
             }
             _ => {}
@@ -379,9 +382,12 @@ impl World<'_> {
         // Whoever denies or sees nothing is refused. Whoever approves is not, but for the named limits.
         let prompt = prompt.clone();
         match reason {
-            Reason::OwnerDied | Reason::PromptLost if prompt.owner_died && !prompt.saved => return self.figures.meet(Limit::OwnerDied),
+            Reason::OwnerDied | Reason::PromptLost if prompt.owner_died && !prompt.saved => {
+                return self.figures.meet(Limit::OwnerDied);
+            }
             Reason::OwnerDied if !trouble && prompt.saved => {
-                return self.fail("A4", || format!("prompt {p}: its session was saved, and it is refused as its owner died"));
+                return self
+                    .fail("A4", || format!("prompt {p}: its session was saved, and it is refused as its owner died"));
             }
             Reason::AnswerDiedWithOwner if prompt.consumed && prompt.heard_by != Some(prompt.owner) => {
                 return self.figures.meet(Limit::AnswerDied);
@@ -390,7 +396,12 @@ impl World<'_> {
         }
         let Some(at) = prompt.approved() else { return };
         let late = prompt.taken_over.is_some_and(|taken| self.now.since(taken) < Duration::from_secs(6));
-        if trouble || late || prompt.owner_died || self.now.since(at) < Duration::from_secs(5) || at.after(IN_TIME) > prompt.deadline {
+        if trouble
+            || late
+            || prompt.owner_died
+            || self.now.since(at) < Duration::from_secs(5)
+            || at.after(IN_TIME) > prompt.deadline
+        {
             return self.figures.meet(Limit::Trouble);
         }
         self.fail("A4", || format!("prompt {p} was approved in time, and is settled as {}", reason.label()));
@@ -435,9 +446,8 @@ impl World<'_> {
             return;
         }
         match to {
-            None if key.station.is_some() => self.fail("A4", || {
-                format!("an approval waits (attempt {id}), and packet {p} ends without it: {reason:?}")
-            }),
+            None if key.station.is_some() => self
+                .fail("A4", || format!("an approval waits (attempt {id}), and packet {p} ends without it: {reason:?}")),
             Some(to) if to == digest => self.fail("A4", || {
                 format!("the approval is packet {p}'s (attempt {id}), which ends without it: {reason:?}")
             }),

@@ -24,36 +24,127 @@ pub(crate) enum Back {
 #[derive(Debug)]
 pub(crate) enum Event {
     // At the VPN servers, and with people.
-    SignIn { sign_in: usize },
-    Retransmit { sign_in: usize, serial: u32 },
-    UserActs { sign_in: usize, serial: u32 },
-    Replied { packet: usize, octets: Arc<[u8]> },
-    Stray { packet: usize },
+    SignIn {
+        sign_in: usize,
+    },
+    Retransmit {
+        sign_in: usize,
+        serial: u32,
+    },
+    UserActs {
+        sign_in: usize,
+        serial: u32,
+    },
+    Replied {
+        packet: usize,
+        octets: Arc<[u8]>,
+    },
+    Stray {
+        packet: usize,
+    },
     // At the nodes.
-    Arrive { node: usize, packet: usize },
-    Exchange { node: usize, life: u32, run: usize, input: Box<Input> },
-    Wake { node: usize, life: u32, run: usize, wake: u32 },
-    Heard { node: usize, life: u32, run: usize },
-    Driver { node: usize, life: u32, driver: usize, input: Box<driver::Input> },
-    DriverWake { node: usize, life: u32, driver: usize, wake: u32 },
-    Applied { node: usize, life: u32, back: Back, outcome: Result<Outcome, Reason>, believed: Option<(u32, Box<Transition>)> },
-    PacketSeen { node: usize, life: u32, run: usize, seen: crate::store::PacketSeen },
+    Arrive {
+        node: usize,
+        packet: usize,
+    },
+    Exchange {
+        node: usize,
+        life: u32,
+        run: usize,
+        input: Box<Input>,
+    },
+    Wake {
+        node: usize,
+        life: u32,
+        run: usize,
+        wake: u32,
+    },
+    Heard {
+        node: usize,
+        life: u32,
+        run: usize,
+    },
+    Driver {
+        node: usize,
+        life: u32,
+        driver: usize,
+        input: Box<driver::Input>,
+    },
+    DriverWake {
+        node: usize,
+        life: u32,
+        driver: usize,
+        wake: u32,
+    },
+    Applied {
+        node: usize,
+        life: u32,
+        back: Back,
+        outcome: Result<Outcome, Reason>,
+        believed: Option<(u32, Box<Transition>)>,
+    },
+    PacketSeen {
+        node: usize,
+        life: u32,
+        run: usize,
+        seen: crate::store::PacketSeen,
+    },
     // At the store.
-    Apply { node: usize, life: u32, transition: Box<Transition>, back: Back },
-    Journal { node: usize, life: u32, key: AttemptKey, code: CodeUse },
-    AskPacket { node: usize, life: u32, run: usize },
-    PacketEnded { digest: PacketDigest, owner: Owner, reply: Option<Arc<[u8]>> },
-    Look { node: usize, life: u32 },
+    Apply {
+        node: usize,
+        life: u32,
+        transition: Box<Transition>,
+        back: Back,
+    },
+    Journal {
+        node: usize,
+        life: u32,
+        key: AttemptKey,
+        code: CodeUse,
+    },
+    AskPacket {
+        node: usize,
+        life: u32,
+        run: usize,
+    },
+    PacketEnded {
+        digest: PacketDigest,
+        owner: Owner,
+        reply: Option<Arc<[u8]>>,
+    },
+    Look {
+        node: usize,
+        life: u32,
+    },
     // At the provider.
-    Rings { prompt: usize },
-    Taps { prompt: usize },
-    GivesUp { prompt: usize },
-    Poll { node: usize, life: u32, driver: usize, session: Arc<[u8]> },
+    Rings {
+        prompt: usize,
+    },
+    Taps {
+        prompt: usize,
+    },
+    GivesUp {
+        prompt: usize,
+    },
+    Poll {
+        node: usize,
+        life: u32,
+        driver: usize,
+        session: Arc<[u8]>,
+    },
     // What breaks.
-    Crash { node: usize },
-    Restart { node: usize },
-    Pause { node: usize },
-    Resume { node: usize },
+    Crash {
+        node: usize,
+    },
+    Restart {
+        node: usize,
+    },
+    Pause {
+        node: usize,
+    },
+    Resume {
+        node: usize,
+    },
     FailOver,
     Outage,
 }

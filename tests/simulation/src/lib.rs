@@ -52,3 +52,44 @@ pub fn run(setup: &Setup, seed: u64, trace: bool) -> Ran {
         failure: world.failure,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_is_a_run() {
+        let setup = Setup::new();
+        for seed in [7, 8] {
+            let (one, other) = (run(&setup, seed, true), run(&setup, seed, true));
+            assert!(one.lines.len() > 50, "{} lines", one.lines.len());
+            assert_eq!(one.lines, other.lines, "seed {seed}");
+            assert_eq!(
+                one.figures.to_string(),
+                run(&setup, seed, false).figures.to_string(),
+                "a trace changes nothing"
+            );
+        }
+        assert_ne!(run(&setup, 7, true).lines, run(&setup, 8, true).lines);
+    }
+
+    #[test]
+    fn seeds_are_clean_and_meet_everything_there_is() {
+        let (setup, mut figures) = (Setup::new(), Figures::default());
+        for seed in 0..3_000 {
+            let ran = run(&setup, seed, false);
+            if let Some(failure) = ran.failure {
+                let last = run(&setup, seed, true).last.join("\n");
+                panic!("{last}\nseed {seed}: {} is broken: {}", failure.rule, failure.what);
+            }
+            figures.add(&ran.figures);
+        }
+        let text = figures.to_string();
+        let counts = text.lines().flat_map(|line| line.split_whitespace()).filter_map(|word| word.parse::<u64>().ok());
+        assert_eq!(counts.clone().count(), 25, "{text}");
+        assert!(
+            counts.clone().all(|count| count > 0),
+            "something never happens, so that nothing is learnt of it:\n{text}"
+        );
+    }
+}

@@ -89,7 +89,8 @@ fn many(setup: &Setup, arguments: &Arguments) -> ExitCode {
                         stop.fetch_or(!arguments.keep_going, Ordering::Relaxed);
                         lock(&total).1.push((seed, failure));
                     }
-                    if done % REPORT_EVERY == REPORT_EVERY - 1 {
+                    let every = if arguments.seeds > 100_000 { 10 * REPORT_EVERY } else { REPORT_EVERY };
+                    if done % every == every - 1 {
                         eprintln!("{} seeds in {:.0} s", done + 1, began.elapsed().as_secs_f64());
                     }
                 }

@@ -203,7 +203,12 @@ impl World<'_> {
         self.send_new(s, Carries::Password { right });
     }
 
-    fn new_packet(&mut self, (nas, user, device): (Nas, usize, Option<u8>), sign_in: Option<usize>, carries: Carries) -> usize {
+    fn new_packet(
+        &mut self,
+        (nas, user, device): (Nas, usize, Option<u8>),
+        sign_in: Option<usize>,
+        carries: Carries,
+    ) -> usize {
         let number = self.packets.len();
         let identifier = self.identifiers[nas.index()];
         self.identifiers[nas.index()] = identifier.wrapping_add(1);
@@ -334,7 +339,8 @@ impl World<'_> {
             }
             11 => {
                 let found = Attributes::from_encoded(attributes);
-                let state = found.iter().flat_map(Attributes::iter).find(|attribute| attribute.kind == attribute::STATE);
+                let state =
+                    found.iter().flat_map(Attributes::iter).find(|attribute| attribute.kind == attribute::STATE);
                 let state = state.and_then(|state| self.states.iter().position(|known| known.wire == state.value));
                 let at = self.later(800, 18_000);
                 let sign_in = &mut self.sign_ins[s];

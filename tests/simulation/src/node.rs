@@ -385,7 +385,8 @@ impl World<'_> {
             let (clock, life) = (node.clock(self.now), node.life);
             let load = Load { pending: node.pending.len(), limit: node.setting.config.limits.pending_prompts };
             if self.tracing() {
-                let line = format!("node {n}: driver of {} {}: {input:?}", drive.core.prompt().id, drive.core.prompt().epoch);
+                let line =
+                    format!("node {n}: driver of {} {}: {input:?}", drive.core.prompt().id, drive.core.prompt().epoch);
                 self.trace(|| line);
             }
             let mut over = false;
@@ -534,7 +535,12 @@ impl World<'_> {
     }
 
     /// Sends a transition to the store. At once, where it is in memory.
-    pub(crate) fn send(&mut self, n: usize, transition: Box<Transition>, back: Back) -> Option<Result<Outcome, Reason>> {
+    pub(crate) fn send(
+        &mut self,
+        n: usize,
+        transition: Box<Transition>,
+        back: Back,
+    ) -> Option<Result<Outcome, Reason>> {
         let life = self.nodes[n].life;
         if self.plan.shared {
             let at = self.to_store(n, &transition.key);

@@ -63,7 +63,9 @@ impl World<'_> {
                 (self.now, Input::Enrolment(answer))
             }
             Question::Begin(_) => (self.now, Input::Begun(BeginAnswer::CodeWanted(CodeWanted::default()))),
-            Question::Code(asked) if &*asked.factor == "phone" => (self.provider_takes(), Input::Code(self.judge(&asked))),
+            Question::Code(asked) if &*asked.factor == "phone" => {
+                (self.provider_takes(), Input::Code(self.judge(&asked)))
+            }
             Question::Code(asked) => {
                 let token = std::slice::from_ref(&self.setup.tokens[self.packets[packet].user]);
                 let typed = std::str::from_utf8(asked.code.expose()).unwrap_or_default();
@@ -108,7 +110,8 @@ impl World<'_> {
         self.prompts.push(fact);
         if code {
             let session = format!("prompt {p}").into_bytes();
-            let wanted = BeginAnswer::CodeWanted(CodeWanted { session, prompt: Some("The code that we sent you:".into()) });
+            let wanted =
+                BeginAnswer::CodeWanted(CodeWanted { session, prompt: Some("The code that we sent you:".into()) });
             return self.answer_driver(at, (n, life, d), driver::Input::Begun(wanted));
         }
         self.figures.prompts += 1;
@@ -161,8 +164,11 @@ impl World<'_> {
             self.figures.approvals += 1;
         }
         if self.plan.held {
-            let answer =
-                if approves { BeginAnswer::Approved(Approval::User) } else { BeginAnswer::Denied(Reason::PromptDenied) };
+            let answer = if approves {
+                BeginAnswer::Approved(Approval::User)
+            } else {
+                BeginAnswer::Denied(Reason::PromptDenied)
+            };
             let (at, home) = (self.provider_takes(), self.prompts[p].home);
             self.answer_driver(at, home, driver::Input::Begun(answer));
         }

@@ -274,7 +274,9 @@ impl<'a> World<'a> {
     fn apply_and_answer(&mut self, n: usize, life: u32, transition: Box<Transition>, back: Back) {
         let applied = self.apply(n, &transition);
         let tells = matches!(transition.change, Change::Settle { .. } | Change::TakeOver { .. } | Change::Offer { .. });
-        if tells && matches!(&applied.ran, Some(outcome) if !matches!(outcome, Outcome::Discarded(_) | Outcome::Refused(_))) {
+        if tells
+            && matches!(&applied.ran, Some(outcome) if !matches!(outcome, Outcome::Discarded(_) | Outcome::Refused(_)))
+        {
             self.publish(user_of(&transition.key.user));
         }
         let mut at = self.soon();

@@ -140,7 +140,9 @@ impl Records {
         if let Phase::Settled { verdict, to, .. } = &mut attempt.phase {
             let newest = attempt.waiting == Some(packet);
             return match to {
-                Some(other) if *other != packet && !planted::is(Fault::ApprovalForAll) => Outcome::Discarded(Reason::Superseded),
+                Some(other) if *other != packet && !planted::is(Fault::ApprovalForAll) => {
+                    Outcome::Discarded(Reason::Superseded)
+                }
                 None if !newest => Outcome::Discarded(Reason::Superseded),
                 None if now >= deadline => Outcome::Refused(Reason::ApprovalUncollected),
                 _ => {
@@ -206,7 +208,9 @@ impl Records {
                 }
                 Outcome::TakenOver { epoch, id, begun, deadline, session }
             }
-            Phase::Begun | Phase::Waiting { .. } => self.settle(key, epoch, None, Settled::Failed(Reason::OwnerDied), None, rules, now),
+            Phase::Begun | Phase::Waiting { .. } => {
+                self.settle(key, epoch, None, Settled::Failed(Reason::OwnerDied), None, rules, now)
+            }
             // Nobody needs to drive it any more.
             Phase::Offered { session, prompt } => {
                 Outcome::Offered(CodeWanted { session: session.clone(), prompt: prompt.clone() })

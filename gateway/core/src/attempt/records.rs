@@ -129,7 +129,9 @@ impl Records {
                         return again;
                     }
                 }
-                Phase::Begun | Phase::Waiting { .. } | Phase::Offered { .. } if live && attempt.prompts && !planted::is(Fault::ClaimIgnoresPrompt) => {
+                Phase::Begun | Phase::Waiting { .. } | Phase::Offered { .. }
+                    if live && attempt.prompts && !planted::is(Fault::ClaimIgnoresPrompt) =>
+                {
                     return if same {
                         self.join(key, *packet, *port, now)
                     } else {
