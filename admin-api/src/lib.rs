@@ -46,7 +46,7 @@ pub struct Readiness {
 /// One thing that readiness looks at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// Its name: `listeners`, `permits`, `store`, `draining`.
+    /// Its name: `listeners`, `permits`, `store`, `node_id`, `draining`.
     pub name: &'static str,
     /// Whether it is well.
     pub ok: bool,

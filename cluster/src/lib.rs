@@ -1,17 +1,29 @@
 //! What nodes remember together: attempts, challenges, used codes. The rules are pure transitions in
 //! `gateway_core::attempt`; a [`Store`] applies them atomically and keeps the records.
 
+mod certificates;
 mod journal;
+pub mod keys;
+mod membership;
 mod memory;
+pub mod redis;
+pub mod sealed;
+mod stats;
 
+pub use certificates::Certificate;
 pub use journal::{Journal, JournalError};
+pub use membership::{Member, Says};
 pub use memory::{MemoryStore, Settings};
+pub use redis::{RedisStore, Watch};
+pub use stats::{Counter, Stats};
 
+use gateway_core::attempt::record::{Owner, PacketDigest};
 use gateway_core::attempt::transition::{Outcome, Transition, Unanswered};
 use gateway_core::reason::Reason;
 use gateway_core::time::Timestamp;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 /// What a store makes of a transition: at once where it can, so that the common case allocates nothing.
 pub enum Applied {
@@ -30,6 +42,15 @@ pub enum StoreError {
     /// The record could not be made durable, or the store could not be reached.
     #[error("the store cannot be written")]
     Unavailable,
+    /// The store has just failed over, and nobody is prompted yet.
+    #[error("the store has just failed over")]
+    Settling,
+    /// The record was written by a release that this one does not know.
+    #[error("a record in the store is of a version that this release does not know")]
+    OtherVersion,
+    /// The record is not what it says.
+    #[error("a record in the store does not open, or is not what it says")]
+    Tampered,
 }
 
 impl StoreError {
@@ -38,6 +59,9 @@ impl StoreError {
         match self {
             Self::Full => Reason::StoreFull,
             Self::Unavailable => Reason::StoreUnavailable,
+            Self::Settling => Reason::StoreSettling,
+            Self::OtherVersion => Reason::StoreOtherVersion,
+            Self::Tampered => Reason::StoreTampered,
         }
     }
 }
@@ -52,6 +76,79 @@ pub trait Store: Send + Sync {
 
     /// What a probe should know.
     fn health(&self) -> Health;
+
+    /// Whether other nodes use it too.
+    fn is_shared(&self) -> bool {
+        self.stats().is_some()
+    }
+
+    /// Hears of what other nodes write about `user`. `None`: there are no others.
+    fn watch(&self, user: &str) -> Option<Watch> {
+        let _ = user;
+        None
+    }
+
+    /// Whether a node in that life is surely gone.
+    fn is_dead(&self, owner: &Owner) -> bool {
+        let _ = owner;
+        false
+    }
+
+    /// What this node is to say of itself from now on.
+    fn tell(&self, says: Says) {
+        let _ = says;
+    }
+
+    /// The nodes that are alive; none where a store is one node's alone.
+    fn nodes(&self) -> Vec<Member> {
+        Vec::new()
+    }
+
+    /// What the store counts, if it is shared.
+    fn stats(&self) -> Option<Arc<Stats>> {
+        None
+    }
+
+    /// Puts a certificate of this node into the registry.
+    fn register(&self, certificate: Certificate) -> Asked<()> {
+        let _ = certificate;
+        Box::pin(async { Ok(()) })
+    }
+
+    /// The certificates of all nodes.
+    fn certificates(&self) -> Asked<Vec<Certificate>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    /// Takes a packet for this node. `None`: packets are not shared.
+    fn packet(&self, digest: PacketDigest) -> Option<Asked<PacketSeen>> {
+        let _ = digest;
+        None
+    }
+
+    /// What became of a packet that was taken; without a reply it may come again.
+    fn packet_ended(&self, digest: PacketDigest, reply: Option<Arc<[u8]>>) {
+        let _ = (digest, reply);
+    }
+
+    /// The node is going: others need not wait for its silence.
+    fn leave(&self) -> Asked<()> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// An answer of a shared store.
+pub type Asked<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
+
+/// What nodes know of a packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PacketSeen {
+    /// Nobody has it: it is the asking node's now.
+    New,
+    /// Another node has it in progress, and will answer.
+    Pending,
+    /// It was answered with these octets.
+    Replied(Vec<u8>),
 }
 
 /// How a store is.
@@ -61,4 +158,8 @@ pub struct Health {
     pub failing: bool,
     /// Records held.
     pub records: usize,
+    /// The store that nodes share cannot be reached.
+    pub lost: bool,
+    /// Another node has this node's name.
+    pub conflict: bool,
 }

@@ -73,7 +73,7 @@ impl MemoryStore {
     /// A store that goes on from what `journal` remembers.
     pub fn new(journal: Journal, settings: Settings) -> Self {
         let used_since = journal.since();
-        let shards = || Mutex::new(Records { used_since, ..Records::default() });
+        let shards = || Mutex::new(Records { used_since, counters_since: used_since, ..Records::default() });
         let shards = std::iter::repeat_with(shards).take(SHARDS).collect();
         let store = Self {
             shards: Arc::new(Shards { shards, hasher: RandomState::default() }),
@@ -162,7 +162,12 @@ impl Store for MemoryStore {
     }
 
     fn health(&self) -> Health {
-        Health { failing: self.journal.is_failing(), records: self.held.load(Ordering::Relaxed) }
+        Health {
+            failing: self.journal.is_failing(),
+            records: self.held.load(Ordering::Relaxed),
+            lost: false,
+            conflict: false,
+        }
     }
 }
 
@@ -261,7 +266,7 @@ mod tests {
         assert_eq!(apply(&store, claim("c"), 0).await, Err(StoreError::Full));
         store.sweep(at(200));
         assert!(apply(&store, claim("c"), 200).await.is_ok());
-        assert_eq!(store.health(), Health { failing: false, records: 1 });
+        assert_eq!(store.health(), Health { failing: false, records: 1, lost: false, conflict: false });
     }
 
     #[tokio::test]

@@ -11,4 +11,8 @@ pub mod listen;
 pub mod node;
 pub mod pending;
 pub mod running;
+pub mod store;
 pub mod telemetry;
+
+/// The shipped program cannot break its own rules.
+const _: () = assert!(!gateway_core::planted::POSSIBLE, "the feature planted-faults is for tests/simulation alone");

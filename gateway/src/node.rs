@@ -148,6 +148,22 @@ impl Node {
         self.in_progress.load(Ordering::Relaxed)
     }
 
+    /// What the other nodes are told of this one.
+    pub fn tell_others(&self) {
+        let config = &self.active().setting.config;
+        let address = config.listen.authentication.first().map(ToString::to_string).unwrap_or_default();
+        let readiness = self.readiness();
+        let failed = readiness.checks.iter().find(|check| !check.ok).map_or("ready", |check| check.name);
+        self.store.tell(cluster::Says {
+            address,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            state: failed.to_owned(),
+            in_progress: self.in_progress() as u64,
+            pending: self.pending.len() as u64,
+            skew: 0,
+        });
+    }
+
     /// A permit for one request, taken at the socket (house rule 17); `None` at the limit.
     pub fn permit(self: &Arc<Self>, limit: usize) -> Option<Permit> {
         if self.in_progress.fetch_add(1, Ordering::Relaxed) >= limit {
@@ -219,6 +235,11 @@ fn needs_start(old: &Config, new: &Config) -> Vec<&'static str> {
         ("admin", old.admin != new.admin),
         ("cluster.node_id", old.cluster.node_id != new.cluster.node_id),
         ("cluster.key_file", key(old) != key(new)),
+        ("cluster.share", old.cluster.share != new.cluster.share),
+        ("cluster.dead_after", old.cluster.dead_after != new.cluster.dead_after),
+        ("cluster.redis", old.cluster.redis != new.cluster.redis),
+        ("cluster.store", old.cluster.store != new.cluster.store),
+        ("cluster.when_store_is_lost", old.cluster.when_store_is_lost != new.cluster.when_store_is_lost),
         ("telemetry.log_format", old.telemetry.log_format != new.telemetry.log_format),
         ("telemetry.log_level", old.telemetry.log_level != new.telemetry.log_level),
         ("telemetry.otlp_endpoint, otlp_headers_file or otlp_sample", old.telemetry.otlp != new.telemetry.otlp),
@@ -256,10 +277,21 @@ impl Control for Node {
             Check {
                 name: "store",
                 ok: !store.failing,
-                detail: if store.failing {
+                detail: if store.lost {
+                    "the shared store cannot be reached: look at Redis, and at the network to it".to_owned()
+                } else if store.failing {
                     "used codes cannot be written to state_dir: look at its disk".to_owned()
                 } else {
                     format!("{} records", store.records)
+                },
+            },
+            Check {
+                name: "node_id",
+                ok: !store.conflict,
+                detail: if store.conflict {
+                    "another node that started before has this cluster.node_id: give this one another".to_owned()
+                } else {
+                    String::new()
                 },
             },
             Check {
@@ -277,6 +309,9 @@ impl Control for Node {
         metrics.mfa_pending.set(i64::try_from(self.pending.len()).unwrap_or(i64::MAX));
         metrics.store_records.set(i64::try_from(health.records).unwrap_or(i64::MAX));
         metrics.store_failing.set(health.failing.into());
+        if let Some(stats) = self.store.stats() {
+            metrics.shared_store.show(&stats, &self.store.nodes());
+        }
         let lost = self.tracing.as_ref().map_or(0, |tracing| tracing.dropped());
         metrics.traces_dropped.inc_by(lost.saturating_sub(metrics.traces_dropped.get()));
         metrics.text().map_err(|error| error.to_string())

@@ -94,6 +94,13 @@ impl Pending {
         }
     }
 
+    /// There is something in the store for whoever waits, and the prompt goes on.
+    pub fn look(&self, key: &AttemptKey, epoch: u64) {
+        if let Some(entry) = self.entries().get(key).filter(|entry| entry.epoch == epoch) {
+            entry.tell(News::Changed);
+        }
+    }
+
     /// The code that was offered is asked for.
     pub fn answered(&self, key: &AttemptKey, epoch: u64) {
         if let Some(entry) = self.remove(key, epoch) {

@@ -7,6 +7,7 @@ use crate::clock::{self, OsEntropy};
 use crate::learned::Learned;
 use crate::listen::udp::{Bound, Buffers};
 use crate::node::{Node, Parts};
+use crate::store;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::observer::Observer;
 use crate::telemetry::trace::Tracing;
@@ -15,7 +16,7 @@ use actix_rt::Arbiter;
 use actix_web::{App, HttpServer, dev::ServerHandle};
 use admin_api::Control;
 use anyhow::{Context, anyhow};
-use cluster::{Journal, MemoryStore, Settings};
+use cluster::Journal;
 use gateway_core::attempt::record::Owner;
 use gateway_core::attempt::state::Keyring;
 use gateway_core::config::Config;
@@ -58,8 +59,8 @@ pub async fn start(
 
     let journal = Journal::open(&config.state_dir, &Rules::from(&config.identity).fingerprint(), now)?;
     let limits = &config.limits;
-    let settings = Settings { limit: limits.attempts, wrong_codes_window: limits.wrong_codes_window };
-    let store = Arc::new(MemoryStore::new(journal, settings));
+    let owner = Owner { node: config.cluster.node_id.clone(), incarnation: u64::from_be_bytes(draw(&mut entropy)) };
+    let store = store::open(&config, journal, &owner).context("the store of [cluster]")?;
     let learned = Learned::load(&config.state_dir, limits.learned_sources).context("what was learned of sources")?;
     let pool = HashingPool::new(or_cores(limits.password_checks), limits.password_queue)
         .context("no threads for password hashing")?;
@@ -70,8 +71,8 @@ pub async fn start(
     let metrics = Metrics::new().map_err(|error| anyhow!("the metrics contradict each other: {error}"))?;
     let parts = Parts {
         config_file,
-        keyring: Keyring::new(&key),
-        owner: Owner { node: config.cluster.node_id.clone(), incarnation: u64::from_be_bytes(draw(&mut entropy)) },
+        keyring: Keyring::changing(&key, config.cluster.second_key.as_ref(), config.cluster.names_key.as_ref()),
+        owner,
         pool: Arc::new(pool),
         store,
         observer: Observer::new(Arc::new(metrics), limits.event_ring),
@@ -160,6 +161,8 @@ impl Running {
         while self.node.in_progress() > 0 && clock::now() < deadline {
             actix_rt::time::sleep(Duration::from_millis(10)).await;
         }
+        // Others need not wait for the silence of this node to know that it is gone.
+        let _ = actix_rt::time::timeout(Duration::from_secs(1), self.node.store.leave()).await;
         // The last replies are on their way from the exchanges to the sockets.
         actix_rt::time::sleep(Duration::from_millis(20)).await;
         if let Some(admin) = self.admin {

@@ -35,6 +35,18 @@ impl Gateway {
         gateway
     }
 
+    /// Writes the setup and starts the program, which is not to get ready; waits until it can say so.
+    pub fn start_unready(setup: Setup) -> Self {
+        let folder = tempfile::tempdir().expect("there is a folder for temporary files");
+        setup.write(folder.path());
+        let child = spawn(folder.path());
+        let gateway = Self { folder, child, addresses: setup.addresses(), admin: setup.admin() };
+        eventually("the gateway says that it is not ready", || {
+            metrics::get(gateway.admin, "/readyz").is_ok_and(|(status, _)| status == 503).then_some(())
+        });
+        gateway
+    }
+
     fn await_ready(&mut self) {
         eventually("the gateway is ready", || {
             if let Some(status) = self.child.try_wait().expect("it is our child") {
@@ -76,6 +88,16 @@ impl Gateway {
     pub fn kill(&mut self) {
         self.child.kill().expect("it is our child");
         self.child.wait().expect("it is our child");
+    }
+
+    /// Stops it in the middle of whatever it does, as a machine that is suspended.
+    pub fn pause(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// Lets it go on.
+    pub fn go_on(&self) {
+        self.signal(Signal::SIGCONT);
     }
 
     /// Sends SIGHUP and waits for the word of the log on it: whether the new configuration is in force.

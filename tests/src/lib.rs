@@ -8,6 +8,7 @@
 //! | [`client`] | a NAS |
 //! | [`restless`] | a NAS that hides its retransmissions |
 //! | [`token`] | a person's authenticator app |
+//! | [`redis`] | the store that nodes share |
 //! | [`relay`] | a bad network |
 //! | [`entra`] | an organisation with Entra MFA, simulated |
 //! | [`metrics`] | a scraper |
@@ -23,6 +24,7 @@ pub mod metrics;
 pub mod namespace;
 pub mod pyrad;
 pub mod radclient;
+pub mod redis;
 pub mod relay;
 pub mod restless;
 pub mod setup;
@@ -32,6 +34,7 @@ pub mod wait;
 
 pub use client::{Client, Reply, Request};
 pub use gateway::Gateway;
+pub use redis::Redis;
 pub use relay::{Faults, Relay};
 pub use restless::Restless;
 pub use setup::{NAS, SECRET, Setup};

@@ -227,6 +227,11 @@ impl Setup {
     pub fn start(self) -> Gateway {
         Gateway::start(self)
     }
+
+    /// Starts a gateway that is not to get ready.
+    pub fn start_unready(self) -> Gateway {
+        Gateway::start_unready(self)
+    }
 }
 
 /// The entry of a user in a users file, with a plain password.

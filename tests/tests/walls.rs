@@ -17,7 +17,7 @@ const ARROWS: [(&str, &[&str]); 4] = [
 ];
 
 /// Packages that ship nothing, and may depend on all of them.
-const TESTS: [&str; 3] = ["tests", "bench", "entra-cloud"];
+const TESTS: [&str; 4] = ["tests", "bench", "entra-cloud", "simulation"];
 
 /// Packages that bring a clock, a socket, a runtime or randomness. The core reaches none of them, not even by way of others.
 const POWERS: [&str; 24] = [
@@ -254,12 +254,54 @@ fn the_core_names_no_clock_socket_file_environment_or_thread() {
     none(&faults);
 }
 
+/// The feature by which rules of the core can be broken on purpose.
+const PLANTED: &str = "planted-faults";
+
+/// Who could bring the feature into a build of the workspace: only the simulation, and only when it is asked to.
+fn wrong_features(packages: &[cargo_metadata::Package]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for package in packages {
+        let asks = |dependency: &&cargo_metadata::Dependency| dependency.features.iter().any(|name| name == PLANTED);
+        let dependencies = package.dependencies.iter().filter(asks);
+        faults.extend(dependencies.map(|dependency| format!("{} asks {} for it", package.name, dependency.name)));
+        for (feature, brings) in &package.features {
+            let bring = |what: &String| what.split('/').next_back() == Some(PLANTED);
+            let ours = feature == PLANTED && package.name.as_str() == "simulation";
+            if brings.iter().any(bring) && !ours {
+                faults.push(format!("the feature {feature} of {} brings it", package.name));
+            }
+        }
+    }
+    faults
+}
+
+#[test]
+fn the_shipped_program_is_built_without_rules_that_can_be_broken() {
+    let metadata = metadata();
+    let mut packages: Vec<_> = metadata.workspace_packages().into_iter().cloned().collect();
+    assert!(packages.iter().any(|package| package.features.contains_key(PLANTED)), "nothing is looked at");
+    none(&wrong_features(&packages));
+    // A build that has it all the same does not compile.
+    let gateway = fs::read_to_string(tests::workspace().join("gateway/src/lib.rs")).unwrap();
+    assert!(gateway.contains("assert!(!gateway_core::planted::POSSIBLE"));
+
+    let tests = packages.iter_mut().find(|package| package.name.as_str() == "tests").unwrap();
+    let core = tests.dependencies.iter_mut().find(|dependency| dependency.name == CORE).unwrap();
+    core.features.push(PLANTED.into());
+    let simulation = packages.iter_mut().find(|package| package.name.as_str() == "simulation").unwrap();
+    simulation.features.insert("default".into(), vec![PLANTED.into()]);
+    assert_eq!(
+        wrong_features(&packages).into_iter().collect::<BTreeSet<_>>(),
+        ["tests asks gateway-core for it".to_owned(), "the feature default of simulation brings it".to_owned()].into()
+    );
+}
+
 #[test]
 fn packages_that_ship_live_by_the_lints_of_the_workspace() {
     for package in metadata().workspace_packages() {
         let manifest: toml::Table = toml::from_str(&fs::read_to_string(&package.manifest_path).unwrap()).unwrap();
         let inherits = manifest.get("lints").and_then(|lints| lints.get("workspace")) == Some(&true.into());
-        let harness = ["tests", "entra-cloud"].contains(&package.name.as_str());
+        let harness = ["tests", "entra-cloud", "simulation"].contains(&package.name.as_str());
         assert!(inherits || harness, "{} has lints of its own", package.name);
     }
     let workspace: toml::Table =

@@ -110,6 +110,11 @@ pub enum Step {
     },
     /// The packet is a repeat of an attempt whose prompt is out: it waits for the outcome, and nobody is prompted again.
     Joined,
+    /// The node that drove the prompt died, and this one goes on with it.
+    TakenOver {
+        /// Under this epoch.
+        epoch: u64,
+    },
     /// The packet's wait is over before the prompt's: the user is asked to come back for the outcome.
     Postponed,
     /// A challenge went out.

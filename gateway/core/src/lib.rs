@@ -9,6 +9,7 @@ pub mod exchange;
 pub mod factor;
 pub mod identity;
 pub mod limit;
+pub mod planted;
 pub mod policy;
 pub mod radius;
 pub mod reason;

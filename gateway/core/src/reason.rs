@@ -328,6 +328,26 @@ reasons! {
     ChallengeUnanswered = "ORT-508", "challenge_unanswered", User,
         "Nobody answered the challenge before it ended.",
         "Nothing; the user gave up, or the NAS does not show challenges (then set challenge = false).";
+    OwnerDied = "ORT-509", "owner_died", Node,
+        "The node that was to prompt the user died before it could say whether the prompt went out, so that nobody can go on \
+         with it (window (a)).",
+        "Sign in again. See why the node died.";
+    AnswerDiedWithOwner = "ORT-510", "answer_died_with_owner", Node,
+        "The node that polled the provider died after the provider had given the answer and before it was in the store \
+         (window (b)).",
+        "Sign in again. See why the node died.";
+    CodeWhileStoreLost = "ORT-511", "code_while_store_lost", BackEnd,
+        "The store of the cluster cannot be reached, so that nobody can tell whether a code was used on another node.",
+        "Bring the store back; push and call go on meanwhile.";
+    StoreOtherVersion = "ORT-512", "store_other_version", Node,
+        "A record in the store was written by a release that this node does not know; it is left as it is.",
+        "Run the newer release on every node.";
+    StoreTampered = "ORT-513", "store_tampered", BackEnd,
+        "A record in the store does not open under the cluster's keys, or is not what it says: nothing was answered.",
+        "Give every node the same cluster.key_file. If they have it, somebody else writes into the store: see whose ACL lets them.";
+    StoreSettling = "ORT-514", "store_settling", BackEnd,
+        "The store has just failed over, and nobody is prompted for 2 s, until the nodes have said again what they hold.",
+        "Nothing; the NAS's next packet tries again.";
     StoreUnavailable = "ORT-601", "store_unavailable", BackEnd,
         "The store did not take a record, so nothing was answered.",
         "See the store's own log line; with the memory store, look at the disk of state_dir.";

@@ -10,6 +10,8 @@ use crate::telemetry::trace;
 use actix::prelude::*;
 use cluster::Applied;
 use gateway_core::attempt::driver::{self, Effect, Input, Load, Prompt};
+use gateway_core::attempt::transition::{Change, Transition};
+use gateway_core::factor::CodeWanted;
 use gateway_core::time::Timestamp;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -76,6 +78,9 @@ impl Driver {
                 self.wake = Some(ctx.run_later(at.since(now), |this, ctx| this.feed(Input::Wake, ctx)));
             }
             Effect::Offer(wanted) => {
+                if self.node.store.is_shared() {
+                    return self.offer_to_all(wanted, now, ctx);
+                }
                 let prompt = self.core.prompt();
                 self.node.pending.offer(&prompt.key, prompt.epoch, wanted);
             }
@@ -85,6 +90,21 @@ impl Driver {
             }
             Effect::Emit(event) => self.node.observer.observe(event, now),
         }
+    }
+
+    /// The packet that waits may do so on another node: the store keeps the offer, and gives it to the newest.
+    fn offer_to_all(&self, wanted: CodeWanted, now: Timestamp, ctx: &mut Context<Self>) {
+        let prompt = self.core.prompt();
+        let change = Change::Offer { epoch: prompt.epoch, wanted };
+        let transition = Transition { key: prompt.key.clone(), change, rules: prompt.rules.clone() };
+        let (key, epoch) = (prompt.key.clone(), prompt.epoch);
+        let applied = self.node.store.apply(transition, now);
+        let offered = async move {
+            if let Applied::Later(outcome) = applied {
+                let _ = outcome.await;
+            }
+        };
+        ctx.spawn(offered.into_actor(self).map(move |(), this, _| this.node.pending.look(&key, epoch)));
     }
 
     fn call(&self, name: &'static str) -> Option<tracing::Span> {

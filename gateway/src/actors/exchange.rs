@@ -10,13 +10,13 @@ use crate::node::{Active, Node, Permit};
 use crate::pending::Waiter;
 use crate::telemetry::trace;
 use actix::prelude::*;
-use cluster::{Applied, StoreError};
+use cluster::{Applied, PacketSeen, StoreError, Watch};
 use gateway_core::attempt::driver::Prompt;
-use gateway_core::attempt::record::{AttemptKey, PacketDigest};
-use gateway_core::attempt::transition::{Outcome, Transition};
+use gateway_core::attempt::record::{AttemptKey, Owner, PacketDigest};
+use gateway_core::attempt::transition::{CLAIM_HOLDS, Outcome, Transition};
 use gateway_core::event::{Event, Step};
 use gateway_core::exchange::duplicates::End;
-use gateway_core::exchange::{self, Effect, Input, PACKET_DEADLINE, Request, Verdict};
+use gateway_core::exchange::{self, Effect, Input, News, PACKET_DEADLINE, Request, Verdict};
 use gateway_core::radius::{Packet, SharedSecret, encode_reply};
 use gateway_core::reason::Reason;
 use gateway_core::time::Timestamp;
@@ -25,6 +25,9 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// After this a claim has its driver, or was given up.
+const CLAIM_UNDER_WAY: Duration = CLAIM_HOLDS.saturating_add(Duration::from_millis(500));
 
 /// The randomness of one thread, which its exchanges share.
 pub type Entropy = Rc<RefCell<OsEntropy>>;
@@ -46,6 +49,12 @@ pub struct Exchange {
     digest: PacketDigest,
     /// The attempt whose prompt it waits for.
     waits_for: Option<Box<AttemptKey>>,
+    /// Hears of prompts of the user that another node drives.
+    elsewhere: Option<Rc<Watch>>,
+    /// How often it found nobody who drives a prompt of this node.
+    looks: u8,
+    /// Other nodes know that this one has the packet.
+    shared_packet: bool,
     /// What it did so far, where there are traces.
     trail: Option<Box<trace::packet::Packet>>,
     _permit: Permit,
@@ -78,6 +87,9 @@ impl Exchange {
             wake: None,
             digest,
             waits_for: None,
+            elsewhere: None,
+            looks: 0,
+            shared_packet: false,
             trail,
             _permit: permit,
         }
@@ -132,9 +144,12 @@ impl Exchange {
             },
             Effect::Leave(transition) => self.leave(*transition, now),
             Effect::Drive(prompt) => self.drive(prompt, ctx),
-            Effect::Join { key, epoch } => {
-                if let Some(news) = self.node.pending.join(&key, epoch, self.waiter(ctx)) {
-                    inputs.push_back(Input::News(news));
+            Effect::Join { key, owner, .. } if owner != *self.node.owner() => self.wait_elsewhere(&key, owner, ctx),
+            Effect::Join { key, epoch, .. } => {
+                match self.node.pending.join(&key, epoch, self.waiter(ctx)) {
+                    Some(News::Look) => self.no_driver(inputs, ctx),
+                    Some(news) => inputs.push_back(Input::News(news)),
+                    None => {}
                 }
                 self.waits_for = Some(Box::new(key));
             }
@@ -147,6 +162,20 @@ impl Exchange {
             Effect::Silence => self.end(End::Forgotten, ctx),
             Effect::Discard => self.end(End::Discarded, ctx),
             Effect::Emit(event) => self.node.observer.observe(event, now),
+        }
+    }
+
+    /// What other nodes know of this packet.
+    fn packet_seen(&mut self, seen: Result<PacketSeen, StoreError>, ctx: &mut Context<Self>) {
+        match seen {
+            Ok(PacketSeen::New) => {
+                self.shared_packet = true;
+                self.feed(Input::Start, ctx);
+            }
+            // The store is lost, and what that means the attempt's own transitions find out.
+            Err(_) => self.feed(Input::Start, ctx),
+            Ok(PacketSeen::Pending) => self.end(End::Forgotten, ctx),
+            Ok(PacketSeen::Replied(reply)) => self.end(End::Replied(reply.into()), ctx),
         }
     }
 
@@ -170,6 +199,35 @@ impl Exchange {
         let driver = Driver::new(prompt, (self.node.clone(), self.active.clone())).start();
         self.node.pending.begin(&key, epoch, driver.recipient(), self.waiter(ctx));
         self.waits_for = Some(Box::new(key));
+    }
+
+    /// Nobody drives the prompt here, though this node owns it. It may have ended just now; or the claim is on its way still, and
+    /// the driver comes with the store's answer. Only what stays so is lost.
+    fn no_driver(&mut self, inputs: &mut VecDeque<Input>, ctx: &mut Context<Self>) {
+        self.looks = self.looks.saturating_add(1);
+        match self.looks {
+            1 => inputs.push_back(Input::News(News::Changed)),
+            2 => drop(ctx.run_later(CLAIM_UNDER_WAY, |this, ctx| this.feed(Input::News(News::Changed), ctx))),
+            _ => inputs.push_back(Input::News(News::Look)),
+        }
+    }
+
+    /// Waits for a prompt that `owner` drives, another node or an earlier life of this one. What is heard is a hint to look into the
+    /// store; the hint may be lost, and the owner may die.
+    fn wait_elsewhere(&mut self, key: &AttemptKey, owner: Owner, ctx: &mut Context<Self>) {
+        // One watch for as long as the exchange lives: its first word is that of its own subscription.
+        self.elsewhere = self.elsewhere.take().or_else(|| self.node.store.watch(&key.user).map(Rc::new));
+        let Some(watch) = self.elsewhere.clone() else {
+            // Nobody else writes into this store, so that nobody drives the prompt any more.
+            ctx.address().do_send(PromptNews(News::Look));
+            return;
+        };
+        let node = self.node.clone();
+        let hears = async move {
+            watch.changed().await;
+            if node.store.is_dead(&owner) { News::OwnerDied(owner) } else { News::Changed }
+        };
+        ctx.spawn(hears.into_actor(self).map(|news, this, ctx| this.feed(Input::News(news), ctx)));
     }
 
     fn waiter(&self, ctx: &Context<Self>) -> Waiter {
@@ -208,6 +266,14 @@ impl Exchange {
         if let Some(key) = self.waits_for.take() {
             self.node.pending.leave(&key, self.digest);
         }
+        if std::mem::take(&mut self.shared_packet) {
+            match &end {
+                End::Replied(reply) => self.node.store.packet_ended(self.digest, Some(reply.clone())),
+                End::Forgotten => self.node.store.packet_ended(self.digest, None),
+                // As if it had been answered: it stays so for others too.
+                End::Discarded => {}
+            }
+        }
         if let Some(reply_to) = self.reply_to.take() {
             reply_to.finish(end);
         }
@@ -222,7 +288,13 @@ impl Actor for Exchange {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        self.feed(Input::Start, ctx);
+        match self.node.store.packet(self.digest) {
+            None => self.feed(Input::Start, ctx),
+            Some(seen) => {
+                let seen = seen.into_actor(self).map(|seen, this, ctx| this.packet_seen(seen, ctx));
+                ctx.spawn(seen);
+            }
+        }
     }
 }
 

@@ -107,7 +107,7 @@ impl Listener {
         self.meters(&client.name).access_requests.inc();
 
         let key = Key { source: peer, local, identifier: packet.identifier() };
-        let digest = digest(&packet, client, peer, local);
+        let digest = digest(&packet, client, peer);
         self.duplicates.expire(now);
         match self.duplicates.look(&key, digest) {
             Seen::New => {}

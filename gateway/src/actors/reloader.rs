@@ -7,27 +7,34 @@ use crate::node::Node;
 use actix::prelude::*;
 use gateway_core::attempt::transition::Unanswered;
 use gateway_core::event::Event;
-use std::sync::Arc;
+use gateway_core::time::Timestamp;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 const EVERY: Duration = Duration::from_secs(1);
+const REGISTER_AGAIN: Duration = Duration::from_secs(600);
 
 /// Looks at files and sweeps the store.
 pub struct Reloader {
     node: Arc<Node>,
+    registry: Registry,
 }
+
+/// What this node has put into the registry of certificates, and when: a store may lose it.
+type Registry = Arc<Mutex<Vec<(cluster::Certificate, Timestamp)>>>;
 
 impl Reloader {
     /// For `node`.
     pub fn new(node: Arc<Node>) -> Self {
-        Self { node }
+        Self { node, registry: Registry::default() }
     }
 
     /// Armed anew after each round instead of by interval: a round that was late is not made up for.
     fn arm(ctx: &mut Context<Self>) {
         ctx.run_later(EVERY, |this, ctx| {
-            let node = this.node.clone();
-            let round = actix_rt::task::spawn_blocking(move || round(&node));
+            let (node, registry) = (this.node.clone(), this.registry.clone());
+            let round = actix_rt::task::spawn_blocking(move || round(&node, &registry));
             ctx.spawn(round.into_actor(this).map(|_, _, ctx| Self::arm(ctx)));
         });
     }
@@ -41,7 +48,27 @@ impl Actor for Reloader {
     }
 }
 
-fn round(node: &Node) {
+/// Puts the certificates of this node into the registry of the cluster, each after a change and from time to time.
+fn register(node: &Node, registry: &Registry) {
+    if node.store.stats().is_none_or(|stats| stats.lost.load(Ordering::Relaxed)) {
+        return;
+    }
+    let now = clock::now();
+    let mut registered = registry.lock().unwrap_or_else(PoisonError::into_inner);
+    registered.retain(|(_, at)| now.since(*at) < REGISTER_AGAIN);
+    for certificate in node.active().backends.certificates(&node.owner().node) {
+        if registered.iter().any(|(known, _)| *known == certificate) {
+            continue;
+        }
+        let answer = tokio::runtime::Handle::current().block_on(node.store.register(certificate.clone()));
+        if answer.is_ok() {
+            registered.push((certificate, now));
+        }
+    }
+}
+
+fn round(node: &Node, registry: &Registry) {
+    register(node, registry);
     for (factor, reload) in node.active().backends.reload_if_changed() {
         let good = node.observer.metrics.last_reload.with_label_values(&[&factor]);
         match reload {
@@ -63,6 +90,7 @@ fn round(node: &Node) {
     if let Err(error) = node.learned.persist() {
         tracing::error!(%error, "which sources sign could not be written to state_dir: a restart would forget the newest");
     }
+    node.tell_others();
     let now = clock::now();
     for unanswered in node.store.sweep(now) {
         let Unanswered { id, key, begun, reason } = unanswered;

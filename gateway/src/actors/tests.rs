@@ -136,7 +136,7 @@ impl Bench {
         let source: SocketAddr = "192.0.2.1:1024".parse().unwrap();
         let client = active.clients.find(source.ip()).unwrap().clone();
         let packet = Packet::parse(&bytes).unwrap();
-        let named = digest(&packet, &client, source, source);
+        let named = digest(&packet, &client, source);
         let request = Request::read(&packet, named, client, (&shared(), true), source, 0, clock::now());
         let permit = self.node.permit(10).unwrap();
         let entropy = Entropy::default();

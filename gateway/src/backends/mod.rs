@@ -139,6 +139,11 @@ impl Backends {
         Ok(backends)
     }
 
+    /// The certificates that this node shows to clouds.
+    pub fn certificates(&self, node: &str) -> Vec<cluster::Certificate> {
+        self.entra.values().flat_map(|entra| entra.registered(node)).collect()
+    }
+
     /// What works and should not stay so.
     pub fn warnings(&self) -> Vec<Warning> {
         self.entra.values().flat_map(EntraBackEnd::warnings).collect()

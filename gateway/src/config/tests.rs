@@ -167,7 +167,7 @@ tries = 0
 reply_lifetime = "2m"
 
 [cluster]
-store = "redis"
+store = "postgres"
 "#;
     let folder = folder(config);
     let error = load_from(&folder, &[]).unwrap_err().to_string();

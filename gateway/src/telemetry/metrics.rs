@@ -38,6 +38,8 @@ pub struct Metrics {
     pub mfa_wait: HistogramVec,
     /// Prompts that were not made, by why.
     pub prompts_suppressed: IntCounterVec,
+    /// Prompts of dead nodes that this one went on with.
+    pub taken_over: IntCounter,
     /// Prompts that wait for their users.
     pub mfa_pending: IntGauge,
     /// How long a NAS waits before it repeats a packet.
@@ -48,6 +50,8 @@ pub struct Metrics {
     pub in_progress: IntGauge,
     /// Records that the store holds.
     pub store_records: IntGauge,
+    /// What a store that nodes share counts.
+    pub shared_store: super::store::SharedStore,
     /// Whether the store's last write failed.
     pub store_failing: IntGauge,
     /// Limits met, by limit.
@@ -95,12 +99,12 @@ pub struct Described {
 
 /// The registry, and what it holds: metrics that were never counted are not gathered, yet belong into `docs/metrics.md`.
 #[derive(Default)]
-struct Catalogue {
+pub(super) struct Catalogue {
     registry: Registry,
     described: Vec<Described>,
 }
 
-fn register<C: Collector + Clone + 'static>(
+pub(super) fn register<C: Collector + Clone + 'static>(
     catalogue: &mut Catalogue,
     collector: prometheus::Result<C>,
 ) -> prometheus::Result<C> {
@@ -120,11 +124,21 @@ fn register<C: Collector + Clone + 'static>(
     Ok(collector)
 }
 
-fn counters(catalogue: &mut Catalogue, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+pub(super) fn counters(
+    catalogue: &mut Catalogue,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> prometheus::Result<IntCounterVec> {
     register(catalogue, IntCounterVec::new(Opts::new(name, help), labels))
 }
 
-fn gauges(catalogue: &mut Catalogue, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+pub(super) fn gauges(
+    catalogue: &mut Catalogue,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> prometheus::Result<IntGaugeVec> {
     register(catalogue, IntGaugeVec::new(Opts::new(name, help), labels))
 }
 
@@ -202,6 +216,13 @@ impl Metrics {
                 "From the first packet of a sign-in to its verdict, the human included.",
                 &["method"],
             )?,
+            taken_over: register(
+                r,
+                IntCounter::new(
+                    "orthrus_mfa_prompts_taken_over_total",
+                    "Prompts of dead nodes that this one went on with.",
+                ),
+            )?,
             prompts_suppressed: counters(
                 r,
                 "orthrus_mfa_prompts_suppressed_total",
@@ -228,7 +249,14 @@ impl Metrics {
                 r,
                 IntGauge::new("orthrus_requests_in_progress", "Requests that hold a permit of limits.in_progress."),
             )?,
-            store_records: register(r, IntGauge::new("orthrus_store_records", "Records that the memory store holds."))?,
+            store_records: register(
+                r,
+                IntGauge::new(
+                    "orthrus_store_records",
+                    "Records that the memory store holds, or users that this node has a copy of.",
+                ),
+            )?,
+            shared_store: super::store::SharedStore::new(r)?,
             store_failing: register(r, IntGauge::new("orthrus_store_failing", "1 while the store cannot be written."))?,
             limit_hits: counters(
                 r,

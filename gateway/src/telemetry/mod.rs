@@ -6,4 +6,5 @@ pub mod metrics;
 pub mod observer;
 pub mod reference;
 pub mod ring;
+pub mod store;
 pub mod trace;

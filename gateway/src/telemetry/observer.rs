@@ -140,6 +140,7 @@ impl Observer {
                 self.metrics.mfa_requests.with_label_values(&[factor, "prompt", result]).inc();
             }
             Step::Joined => self.metrics.prompts_suppressed.with_label_values(&["joined"]).inc(),
+            Step::TakenOver { .. } => self.metrics.taken_over.inc(),
             Step::Policy { .. } | Step::Claimed { .. } | Step::Postponed | Step::Answered | Step::Committed => {}
         }
     }

@@ -54,6 +54,7 @@ impl Record for Attempt {
             Phase::Challenged { .. } => 1,
             Phase::Settled { .. } => 2,
             Phase::Waiting { .. } => 3,
+            Phase::Offered { .. } => 4,
         };
         Header { epoch: self.epoch, state, expires: self.expires }
     }
@@ -177,6 +178,14 @@ mod tests {
     fn version_1_decodes_for_ever() {
         assert_eq!(hex(&encode(&attempt()).unwrap()), hex(&vector("attempt")));
         assert_eq!(decode::<Attempt>(&vector("attempt")), Ok(attempt()));
+        for (name, phase) in [
+            ("attempt_waiting", Phase::Waiting { session: [4, 5].into() }),
+            ("attempt_offered", Phase::Offered { session: vec![6], prompt: Some("Code:".into()) }),
+        ] {
+            let attempt = Attempt { phase, ..attempt() };
+            assert_eq!(hex(&encode(&attempt).unwrap()), hex(&vector(name)), "{name}");
+            assert_eq!(decode::<Attempt>(&vector(name)), Ok(attempt));
+        }
         assert_eq!(hex(&encode(&challenge()).unwrap()), hex(&vector("challenge")));
         assert_eq!(decode::<Challenge>(&vector("challenge")), Ok(challenge()));
         assert_eq!(hex(&encode(&user()).unwrap()), hex(&vector("user")));

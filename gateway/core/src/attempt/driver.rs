@@ -15,6 +15,7 @@ use super::transition::{Change, Outcome, Rules, Transition};
 use crate::event::{Event, Step};
 use crate::factor::{Approval, BeginAnswer, BeginQuestion, CodeWanted, PollAnswer, PollQuestion, Terms};
 use crate::identity::Identity;
+use crate::planted::{self, Fault};
 use crate::reason::Reason;
 use crate::time::Timestamp;
 use std::sync::Arc;
@@ -52,6 +53,8 @@ pub struct Prompt {
     pub terms: Terms,
     /// When it ends undecided.
     pub deadline: Timestamp,
+    /// What a dead node saved of it: go on with that, and prompt nobody.
+    pub session: Option<Arc<[u8]>>,
 }
 
 /// How many prompts there are on this node.
@@ -149,6 +152,10 @@ impl Driver {
             (Stage::Fresh, Input::Start) if load.pending > load.limit => {
                 self.settle(Settled::Failed(Reason::PromptsFull), effects)
             }
+            (Stage::Fresh, Input::Start) if let Some(session) = self.saved() => {
+                self.asked = now;
+                self.poll(session, effects)
+            }
             (Stage::Fresh, Input::Start) => {
                 let Prompt { factor, user, id, terms, deadline, .. } = &*self.prompt;
                 let (factor, user, id, terms, deadline) = (factor.clone(), user.clone(), *id, *terms, *deadline);
@@ -165,15 +172,13 @@ impl Driver {
             // Without its record no other node could go on, but this one can.
             (Stage::Saving(session), Input::Applied(Err(_))) => self.wait(session, load, now, effects),
 
-            (Stage::Waiting(session), Input::Wake) if now < self.prompt.deadline => {
-                let Prompt { factor, user, id, .. } = &*self.prompt;
-                let (factor, user, id) = (factor.clone(), user.clone(), *id);
-                effects.push(Effect::WakeAt(self.prompt.deadline));
-                effects.push(Effect::Poll(PollQuestion { factor, user, id, session: session.clone() }));
-                Stage::Polling(session)
-            }
+            (Stage::Waiting(session), Input::Wake) if now < self.prompt.deadline => self.poll(session, effects),
             (Stage::Polling(session), Input::Polled(answer)) => match answer {
                 PollAnswer::Approved => self.answered(Ok(Approval::User), now, effects),
+                // The node before us had the answer, and died with it.
+                PollAnswer::Denied(Reason::SessionExpired) if self.prompt.session.is_some() => {
+                    self.answered(Err(Reason::AnswerDiedWithOwner), now, effects)
+                }
                 PollAnswer::Denied(reason) => self.answered(Err(reason), now, effects),
                 PollAnswer::Waiting | PollAnswer::Unavailable(_) => self.wait(session, load, now, effects),
             },
@@ -223,6 +228,19 @@ impl Driver {
         }
     }
 
+    /// What a dead node saved.
+    fn saved(&self) -> Option<Arc<[u8]>> {
+        self.prompt.session.clone().filter(|_| !planted::is(Fault::TakeOverPromptsAgain))
+    }
+
+    fn poll(&self, session: Arc<[u8]>, effects: &mut Vec<Effect>) -> Stage {
+        let Prompt { factor, user, id, .. } = &*self.prompt;
+        let (factor, user, id) = (factor.clone(), user.clone(), *id);
+        effects.push(Effect::WakeAt(self.prompt.deadline));
+        effects.push(Effect::Poll(PollQuestion { factor, user, id, session: session.clone() }));
+        Stage::Polling(session)
+    }
+
     fn wait(&self, session: Arc<[u8]>, load: Load, now: Timestamp, effects: &mut Vec<Effect>) -> Stage {
         let deadline = self.prompt.deadline;
         let last = deadline.before(LAST_POLL);
@@ -233,6 +251,10 @@ impl Driver {
     }
 
     fn answered(&mut self, answer: Result<Approval, Reason>, now: Timestamp, effects: &mut Vec<Effect>) -> Stage {
+        let answer = answer.or_else(|reason| {
+            let approves = reason == Reason::PromptDenied && planted::is(Fault::DenialIsApproval);
+            if approves { Ok(Approval::User) } else { Err(reason) }
+        });
         let (factor, took) = (self.prompt.factor.clone(), now.since(self.asked));
         effects.push(Effect::Emit(Event::Step { id: self.prompt.id, step: Step::Prompt { factor, answer, took } }));
         self.settle(answer.map_or_else(Settled::Failed, |_| Settled::Passed), effects)

@@ -1,9 +1,11 @@
 //! The rules of attempts that prompt a person: one prompt at a time, packets that join and are superseded, and an outcome that
 //! is one packet's.
 
-use super::record::{Attempt, AttemptKey, Authorization, PacketDigest, Phase, Settled};
+use super::record::{Attempt, AttemptKey, Authorization, Owner, PacketDigest, Phase, Purpose, Settled};
 use super::records::{Records, within};
 use super::transition::{NewChallenge, Outcome, Rules};
+use crate::factor::CodeWanted;
+use crate::planted::{self, Fault};
 use crate::reason::Reason;
 use crate::time::Timestamp;
 use std::sync::Arc;
@@ -26,13 +28,18 @@ impl Attempt {
         let collected = Outcome::Collected { id: self.id, begun: self.begun, verdict: *verdict };
         match (*verdict, *to) {
             // Its exchange died before it could speak.
+            (_, Some(same)) if same == packet && self.prompts && planted::is(Fault::OutcomeChanges) => {
+                let verdict = Settled::Failed(Reason::PromptUnanswered);
+                Some(Outcome::Collected { id: self.id, begun: self.begun, verdict })
+            }
             (_, Some(same)) if same == packet && self.prompts => Some(collected),
             // Nobody waited when the user approved: a repeat collects it, once.
-            (Settled::Passed, None) if told && now < self.deadline => {
+            (Settled::Passed, None) if told && now < self.deadline && !planted::is(Fault::ApprovalIsDropped) => {
                 (*to, self.waiting) = (Some(packet), Some(packet));
                 Some(collected)
             }
             (Settled::Passed, None) => None,
+            (Settled::Passed, Some(_)) if self.prompts && planted::is(Fault::ApprovalForAll) => Some(collected),
             (Settled::Passed, Some(_)) if lately && rules.answer_repeats && told => {
                 Some(Outcome::PassedAlready { id: self.id })
             }
@@ -47,9 +54,12 @@ impl Attempt {
 impl Records {
     /// Whether another attempt of the user has a prompt out.
     pub(super) fn is_prompted(&self, user: &Arc<str>, now: Timestamp) -> bool {
+        if planted::is(Fault::ClaimIgnoresPrompt) {
+            return false;
+        }
         let by = self.users.get(user).and_then(|record| record.prompted_by.as_ref());
         by.and_then(|key| self.attempts.get(key)).is_some_and(|attempt| {
-            let out = matches!(attempt.phase, Phase::Begun | Phase::Waiting { .. });
+            let out = matches!(attempt.phase, Phase::Begun | Phase::Waiting { .. } | Phase::Offered { .. });
             out && attempt.prompts && now < attempt.deadline
         })
     }
@@ -71,8 +81,13 @@ impl Records {
             return Outcome::Discarded(Reason::RepeatWhilePending);
         }
         attempt.waiting = Some(packet);
-        let joined =
-            Outcome::Joined { id: attempt.id, begun: attempt.begun, epoch: attempt.epoch, deadline: attempt.deadline };
+        let joined = Outcome::Joined {
+            id: attempt.id,
+            begun: attempt.begun,
+            epoch: attempt.epoch,
+            deadline: attempt.deadline,
+            owner: attempt.owner.clone(),
+        };
         // Whoever proves the password anew does not know the challenge, or has given it up.
         self.burn_collector(key, now);
         joined
@@ -125,7 +140,9 @@ impl Records {
         if let Phase::Settled { verdict, to, .. } = &mut attempt.phase {
             let newest = attempt.waiting == Some(packet);
             return match to {
-                Some(other) if *other != packet => Outcome::Discarded(Reason::Superseded),
+                Some(other) if *other != packet && !planted::is(Fault::ApprovalForAll) => {
+                    Outcome::Discarded(Reason::Superseded)
+                }
                 None if !newest => Outcome::Discarded(Reason::Superseded),
                 None if now >= deadline => Outcome::Refused(Reason::ApprovalUncollected),
                 _ => {
@@ -137,8 +154,11 @@ impl Records {
         if attempt.waiting != Some(packet) {
             return Outcome::Discarded(Reason::Superseded);
         }
+        if let Phase::Offered { session, prompt } = &attempt.phase {
+            return Outcome::Offered(CodeWanted { session: session.clone(), prompt: prompt.clone() });
+        }
         let Some(challenge) = challenge else {
-            return Outcome::Pending;
+            return Outcome::Pending { owner: attempt.owner.clone() };
         };
         if now >= deadline {
             return Outcome::Refused(Reason::PromptUnanswered);
@@ -150,6 +170,64 @@ impl Records {
         }
         self.put(key, id, begun, epoch, challenge, now.after(rules.challenge_lifetime).min(deadline));
         Outcome::Done
+    }
+
+    /// Goes on with the prompt of a node that is dead. Its session was saved, or else nobody can tell what became of the prompt
+    /// and the attempt is refused. A dead node that comes back finds its epoch stale.
+    pub(super) fn take_over(
+        &mut self,
+        key: &AttemptKey,
+        epoch: u64,
+        (dead, owner): (&Owner, &Owner),
+        packet: PacketDigest,
+        rules: &Rules,
+        now: Timestamp,
+    ) -> Outcome {
+        let Some(attempt) = self.attempts.get_mut(key).filter(|attempt| {
+            attempt.epoch == epoch
+                && attempt.prompts
+                && attempt.owner == *dead
+                && attempt.waiting == Some(packet)
+                && now < attempt.deadline
+        }) else {
+            return Outcome::Discarded(Reason::Superseded);
+        };
+        match &attempt.phase {
+            Phase::Waiting { session } if !planted::is(Fault::SessionIsIgnored) => {
+                let session = session.clone();
+                attempt.epoch = epoch.saturating_add(1).max(self.epoch_floor.saturating_add(1));
+                attempt.owner = owner.clone();
+                let (epoch, collector) = (attempt.epoch, attempt.collector);
+                let (id, begun, deadline) = (attempt.id, attempt.begun, attempt.deadline);
+                // Whoever was told to come back collects from the new epoch.
+                if let Some(challenge) = collector.and_then(|state| self.challenges.get_mut(&state)) {
+                    challenge.epoch = epoch;
+                    if let Purpose::Collect { epoch: of, .. } = &mut challenge.purpose {
+                        *of = epoch;
+                    }
+                }
+                Outcome::TakenOver { epoch, id, begun, deadline, session }
+            }
+            Phase::Begun | Phase::Waiting { .. } => {
+                self.settle(key, epoch, None, Settled::Failed(Reason::OwnerDied), None, rules, now)
+            }
+            // Nobody needs to drive it any more.
+            Phase::Offered { session, prompt } => {
+                Outcome::Offered(CodeWanted { session: session.clone(), prompt: prompt.clone() })
+            }
+            Phase::Challenged { .. } | Phase::Settled { .. } => Outcome::Discarded(Reason::Superseded),
+        }
+    }
+
+    pub(super) fn offer(&mut self, key: &AttemptKey, epoch: u64, wanted: &CodeWanted, now: Timestamp) -> Outcome {
+        match self.attempts.get_mut(key) {
+            Some(attempt) if attempt.epoch == epoch && attempt.phase == Phase::Begun && now < attempt.deadline => {
+                let CodeWanted { session, prompt } = wanted.clone();
+                attempt.phase = Phase::Offered { session, prompt };
+                Outcome::Done
+            }
+            _ => Outcome::Discarded(Reason::Superseded),
+        }
     }
 
     pub(super) fn detach(&mut self, key: &AttemptKey, packet: PacketDigest) -> Outcome {

@@ -103,6 +103,13 @@ pub enum Phase {
         /// The one packet that it was committed for; `None`: nobody waited, and nobody has collected it yet.
         to: Option<PacketDigest>,
     },
+    /// The provider wants a code: whoever waits is to ask for it.
+    Offered {
+        /// What the provider wants back.
+        session: Vec<u8>,
+        /// What the user is to be asked, where the provider says.
+        prompt: Option<String>,
+    },
 }
 
 /// The outcome of a second factor, as committed.

@@ -5,8 +5,9 @@ use super::record::{
     UserRecord,
 };
 use super::state::StateId;
-use super::transition::{Change, NewChallenge, Outcome, Rules, Taken, Transition, Unanswered};
+use super::transition::{Change, NewChallenge, Outcome, Rules, Taken, Transition};
 use crate::factor::{CodeUse, TokenId, UsedCodes};
+use crate::planted::{self, Fault};
 use crate::reason::Reason;
 use crate::time::Timestamp;
 use foldhash::fast::RandomState;
@@ -22,7 +23,7 @@ const CHECK_LAPSES: Duration = Duration::from_secs(30);
 /// How long it is remembered that a State has served, to tell a replay from one that came too late. Both are refused.
 const SPENT_IS_KNOWN: Duration = Duration::from_secs(60);
 /// A record outlives its deadline by this much, so that late packets get a reason instead of a riddle.
-const AFTERLIFE: Duration = Duration::from_secs(10);
+pub(super) const AFTERLIFE: Duration = Duration::from_secs(10);
 
 /// Keyed by names of users who have proved a password and by numbers that we drew ourselves: nobody can aim at collisions, and
 /// the standard library's hash cost more than the transitions.
@@ -41,6 +42,11 @@ pub struct Records {
     pub users: Map<Arc<str>, UserRecord>,
     /// Since when the memory of used codes is complete.
     pub used_since: Timestamp,
+    /// The same of counters (HOTP), which outlive a fail-over of the store.
+    pub counters_since: Timestamp,
+    /// An attempt without a record before it gets an epoch above this: a record that was forgotten must not make an old
+    /// owner's epoch current again.
+    pub epoch_floor: u64,
 }
 
 /// What undoes a settlement.
@@ -68,8 +74,12 @@ impl Transition {
             }
             Change::Abandon { epoch } => records.abandon(key, *epoch),
             Change::Await { epoch, session } => records.await_answer(key, *epoch, session, now),
+            Change::Offer { epoch, wanted } => records.offer(key, *epoch, wanted, now),
             Change::Collect { epoch, packet, challenge } => {
                 records.collect(key, *epoch, *packet, challenge.as_ref(), rules, now)
+            }
+            Change::TakeOver { epoch, dead, owner, packet } => {
+                records.take_over(key, *epoch, (dead, owner), *packet, rules, now)
             }
             Change::Detach { packet } => records.detach(key, *packet),
             Change::Take { state, packet, client } => records.take(key, *state, *packet, client, rules, now),
@@ -108,9 +118,9 @@ impl Records {
         if self.locked(&key.user, rules, now) {
             return Outcome::Refused(Reason::TooManyWrongCodes);
         }
-        let mut epoch = 1;
+        let mut epoch = self.epoch_floor.saturating_add(1);
         if let Some(attempt) = self.attempts.get_mut(key) {
-            epoch = attempt.epoch.saturating_add(1);
+            epoch = epoch.max(attempt.epoch.saturating_add(1));
             let live = now < attempt.deadline;
             let same = attempt.factor == *factor;
             match &attempt.phase {
@@ -119,7 +129,9 @@ impl Records {
                         return again;
                     }
                 }
-                Phase::Begun | Phase::Waiting { .. } if live && attempt.prompts => {
+                Phase::Begun | Phase::Waiting { .. } | Phase::Offered { .. }
+                    if live && attempt.prompts && !planted::is(Fault::ClaimIgnoresPrompt) =>
+                {
                     return if same {
                         self.join(key, *packet, *port, now)
                     } else {
@@ -198,6 +210,9 @@ impl Records {
 
     /// A State serves once.
     pub(super) fn spend(&mut self, state: StateId, now: Timestamp) {
+        if planted::is(Fault::StateServesTwice) {
+            return;
+        }
         self.challenges.remove(&state);
         self.spent.insert(state, now.after(SPENT_IS_KNOWN));
     }
@@ -206,7 +221,7 @@ impl Records {
         let Some(attempt) = self.attempts.get_mut(key).filter(|attempt| attempt.epoch == epoch) else {
             return Outcome::Discarded(Reason::Superseded);
         };
-        if attempt.phase != Phase::Begun {
+        if !matches!(attempt.phase, Phase::Begun | Phase::Offered { .. }) {
             return Outcome::Discarded(Reason::Superseded);
         }
         let expires = now.after(rules.challenge_lifetime);
@@ -340,8 +355,8 @@ impl Records {
         Outcome::Done
     }
 
-    #[allow(clippy::too_many_arguments, reason = "one caller, which takes the variant apart")]
-    fn settle(
+    #[allow(clippy::too_many_arguments, reason = "two callers, which take variants apart")]
+    pub(super) fn settle(
         &mut self,
         key: &AttemptKey,
         epoch: u64,
@@ -351,13 +366,15 @@ impl Records {
         rules: &Rules,
         now: Timestamp,
     ) -> Outcome {
+        let again = planted::is(Fault::StateServesTwice);
         let ours = self.attempts.get(key).is_some_and(|attempt| {
-            attempt.epoch == epoch && !matches!(attempt.phase, Phase::Settled { .. }) && now < attempt.expires
+            let settled = matches!(attempt.phase, Phase::Settled { .. });
+            attempt.epoch == epoch && (!settled || again) && now < attempt.expires
         });
         if !ours || taken.is_some_and(|(state, packet)| self.checked(state, packet).is_none()) {
             return Outcome::Discarded(Reason::Superseded);
         }
-        if let Some(code) = code {
+        if let Some(code) = code.filter(|_| !planted::is(Fault::UsedCodeIsForgotten)) {
             if code.factor < self.used(&key.user).next(code.token) {
                 return Outcome::Refused(Reason::CodeReplayed);
             }
@@ -406,7 +423,8 @@ impl Records {
 
     pub(super) fn used(&self, user: &str) -> UsedCodes {
         let next = self.users.get(user).map(|record| &record.used).into_iter().flatten();
-        UsedCodes { since: self.used_since, next: next.map(|(token, next, _)| (TokenId(*token), *next)).collect() }
+        let (since, counters_since) = (self.used_since, self.counters_since);
+        UsedCodes { since, counters_since, next: next.map(|(token, next, _)| (TokenId(*token), *next)).collect() }
     }
 
     /// Remembers that `code` was used: the store loads its durable memory through this as well.
@@ -445,53 +463,5 @@ impl Records {
         let used = self.users.get(&key.user).map(|user| &user.used);
         let next = used.into_iter().flatten().find(|(token, ..)| *token == code.token.0).copied();
         Some(Undo { key: key.clone(), epoch: attempt.epoch, state, code, attempt, challenge, next })
-    }
-
-    /// How many records there are, but for States that have served: those go within a minute.
-    pub fn len(&self) -> usize {
-        self.attempts.len() + self.challenges.len() + self.users.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Forgets what has expired, and names the attempts whose challenge nobody answered.
-    pub fn sweep(&mut self, now: Timestamp, wrong_codes_window: Duration) -> Vec<Unanswered> {
-        let mut unanswered = Vec::new();
-        self.challenges.retain(|state, challenge| {
-            let live = now < challenge.expires.after(AFTERLIFE);
-            if !live {
-                let newest = self.attempts.get(&challenge.key).is_none_or(
-                    |attempt| matches!(attempt.phase, Phase::Challenged { state: out, .. } if out == *state),
-                );
-                // Whether an outcome was collected its attempt tells.
-                if newest && !matches!(challenge.purpose, Purpose::Collect { .. }) {
-                    let (key, id, begun) = (challenge.key.clone(), challenge.id, challenge.begun);
-                    unanswered.push(Unanswered { reason: Reason::ChallengeUnanswered, key, id, begun });
-                }
-            }
-            live
-        });
-        self.attempts.retain(|key, attempt| {
-            let live = now < attempt.expires;
-            if let Phase::Settled { verdict: Settled::Passed, to: None, .. } = attempt.phase
-                && !live
-            {
-                let (key, id, begun) = (key.clone(), attempt.id, attempt.begun);
-                unanswered.push(Unanswered { reason: Reason::ApprovalUncollected, key, id, begun });
-            }
-            live
-        });
-        self.spent.retain(|_, until| now < *until);
-        self.users.retain(|_, record| {
-            record.used.retain(|(_, _, forget)| forget.is_none_or(|forget| now < forget));
-            record.prompted_by.take_if(|key| !self.attempts.contains_key(key));
-            record.prompted_by.is_some()
-                || !record.used.is_empty()
-                || (record.wrong_codes > 0 && now.since(record.window_began) < wrong_codes_window)
-        });
-        unanswered
     }
 }

@@ -80,10 +80,12 @@ pub struct State {
     pub id: StateId,
 }
 
-/// The cluster key in the two forms that this module needs.
+/// The cluster key in the forms that this module needs.
 #[derive(Clone)]
 pub struct Keyring {
     state: Hmac<Sha256>,
+    /// Opens as well, while the key is being changed.
+    second: Option<Hmac<Sha256>>,
     slot: Hmac<Sha256>,
 }
 
@@ -116,7 +118,17 @@ fn mask(sealed: &[u8], mac: &[u8]) -> u8 {
 impl Keyring {
     /// Derives the working keys from the cluster key.
     pub fn new(key: &Secret) -> Self {
-        Self { state: keyed(key.expose(), b"orthrus state v1"), slot: keyed(key.expose(), b"orthrus slot v1") }
+        Self::changing(key, None, None)
+    }
+
+    /// The same while the key is being changed: `second` opens as well, and `names` makes the slot tags, which must stay.
+    pub fn changing(key: &Secret, second: Option<&Secret>, names: Option<&Secret>) -> Self {
+        let state = |key: &Secret| keyed(key.expose(), b"orthrus state v1");
+        Self {
+            state: state(key),
+            second: second.map(state),
+            slot: keyed(names.unwrap_or(key).expose(), b"orthrus slot v1"),
+        }
     }
 
     /// Where the records of `user` (canonical) lie.
@@ -151,7 +163,8 @@ impl Keyring {
         let (sent_mask, masked) = wire.split_first_mut()?;
         masked.iter_mut().for_each(|octet| *octet ^= *sent_mask);
         let (sealed, mac) = masked.split_first_chunk::<SEALED>()?;
-        if !equal(&self.mac(sealed), mac) || *sent_mask != mask(sealed, mac) {
+        let seals = |by: &Hmac<Sha256>| equal(&first::<MAC>(by.clone().chain_update(sealed)), mac);
+        if !(seals(&self.state) || self.second.as_ref().is_some_and(seals)) || *sent_mask != mask(sealed, mac) {
             return None;
         }
         let ([version, kind], rest) = sealed.split_first_chunk::<2>()?;
@@ -210,6 +223,18 @@ mod tests {
         assert_eq!(keyring(b"other").open(&wire), None);
         assert_eq!(ours.open(&wire[..47]), None);
         assert_eq!(ours.open(&[wire.as_slice(), &[0]].concat()), None);
+    }
+
+    #[test]
+    fn while_the_key_is_changed_either_opens_and_slots_stay() {
+        let (old, new) = (Secret::new(b"old".to_vec()), Secret::new(b"new".to_vec()));
+        let before = Keyring::changing(&old, Some(&new), Some(&old));
+        let after = Keyring::changing(&new, Some(&old), Some(&old));
+        assert_eq!(before.open(&after.seal(&state())), Some(state()));
+        assert_eq!(after.open(&before.seal(&state())), Some(state()));
+        assert_eq!(before.slot("alice"), after.slot("alice"));
+        assert_eq!(Keyring::new(&old).slot("alice"), after.slot("alice"));
+        assert_eq!(Keyring::new(&old).open(&after.seal(&state())), None);
     }
 
     proptest! {

@@ -5,7 +5,7 @@
 
 use super::record::{AttemptId, AttemptKey, Authorization, Owner, PacketDigest, Purpose, Settled};
 use super::state::StateId;
-use crate::factor::{CodeUse, UsedCodes};
+use crate::factor::{CodeUse, CodeWanted, UsedCodes};
 use crate::reason::Reason;
 use crate::time::Timestamp;
 use std::sync::Arc;
@@ -92,6 +92,13 @@ pub enum Change {
         /// What the provider wants back with each poll.
         session: Arc<[u8]>,
     },
+    /// The provider wants a code instead: keep what to ask for, for the packet that waits, on whichever node.
+    Offer {
+        /// The epoch of the claim.
+        epoch: u64,
+        /// What is to be asked for.
+        wanted: CodeWanted,
+    },
     /// Ask for the outcome of a prompt. Where there is none yet, the packet either goes on waiting or is answered with a challenge
     /// under which a later packet collects: one transition decides which of the two, so that it is never both.
     Collect {
@@ -101,6 +108,17 @@ pub enum Change {
         packet: PacketDigest,
         /// What it is answered with where there is no outcome yet.
         challenge: Option<NewChallenge>,
+    },
+    /// The node that drives the prompt is dead: go on with it, for the packet that waits.
+    TakeOver {
+        /// The epoch under which the dead one drove it.
+        epoch: u64,
+        /// Who is dead, as the asking node knows it: a pure rule cannot look.
+        dead: Owner,
+        /// Who goes on.
+        owner: Owner,
+        /// The packet that waits: only the newest is worth it.
+        packet: PacketDigest,
     },
     /// The packet waits no longer; an approval is kept for a repeat.
     Detach {
@@ -200,6 +218,21 @@ pub enum Outcome {
         epoch: u64,
         /// Its deadline.
         deadline: Timestamp,
+        /// Who drives it.
+        owner: Owner,
+    },
+    /// The prompt is driven by the asking node from now on.
+    TakenOver {
+        /// The epoch to settle under.
+        epoch: u64,
+        /// The attempt's correlation id.
+        id: AttemptId,
+        /// When the attempt began.
+        begun: Timestamp,
+        /// Its deadline.
+        deadline: Timestamp,
+        /// What the provider wants back with each poll.
+        session: Arc<[u8]>,
     },
     /// The prompt has this outcome, and it is this packet's.
     Collected {
@@ -210,8 +243,13 @@ pub enum Outcome {
         /// The outcome.
         verdict: Settled,
     },
+    /// A code is wanted, from this packet.
+    Offered(CodeWanted),
     /// There is no outcome yet.
-    Pending,
+    Pending {
+        /// Who drives the prompt.
+        owner: Owner,
+    },
     /// The outcome of a prompt is in the store, committed for this packet.
     Committed {
         /// `None`: no packet waits for it.

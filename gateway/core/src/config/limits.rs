@@ -35,7 +35,8 @@ pub struct RawLimits {
     /// Monday morning; too long computes answers for senders who have given up.
     #[schemars(range(min = 1, max = 65_536), extend("x-reload" = "no"))]
     pub password_queue: u64,
-    /// Attempts, challenges and counters that the memory store holds. When it is full, new second factors are refused until
+    /// Attempts, challenges and counters that the memory store holds; with a shared store, users whose records this node has a
+    /// copy of. When it is full, new second factors are refused until
     /// old records end; some hundred octets each.
     #[schemars(range(min = 100, max = 10_000_000), extend("x-reload" = "no"))]
     pub attempts: u64,

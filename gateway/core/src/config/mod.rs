@@ -23,6 +23,7 @@ mod names;
 mod networks;
 mod onboarding;
 mod policies;
+mod redis;
 mod reply;
 mod report;
 mod second_factor;
@@ -35,7 +36,7 @@ pub use admin::{Admin, RawAdmin};
 pub use attempts::{AfterSuccess, Attempts, RawAttempts};
 pub use client_table::ClientTable;
 pub use clients::{Client, RawClient, Require};
-pub use cluster::{Cluster, RawCluster, StoreKind};
+pub use cluster::{Cluster, RawCluster, Share, StoreKind, WhenStoreIsLost};
 pub use conditions::{RawTest, RawTests};
 pub use dictionary::{RawAttribute, RawType};
 pub use entra::{
@@ -50,6 +51,7 @@ pub use listen::{Listen, RawListen};
 pub use names::nearest;
 pub use onboarding::{Day, Onboarding};
 pub use policies::{Outcome, Policy, RawPolicy, SecondFactorNeed, Values};
+pub use redis::{RawRedis, Redis, RedisMode, RedisTls};
 pub use report::{Fault, Faults, Report, Warning};
 pub use second_factor::{OathFactor, RawSecondFactor, SecondFactor, SecondFactorKind, SecondFactorType};
 pub use secrets::SecretSource;
@@ -271,7 +273,15 @@ impl Raw {
             let password = (format!("{entra}.proxy_password_file"), &factor.entra.proxy_password_file);
             [(format!("{section}.tokens_file"), &factor.tokens_file), password].into_iter().chain(keys)
         });
-        let cluster = [("cluster.key_file".to_owned(), &self.cluster.key_file)];
+        let shared = &self.cluster;
+        let cluster = [
+            ("cluster.key_file".to_owned(), &shared.key_file),
+            ("cluster.second_key_file".to_owned(), &shared.second_key_file),
+            ("cluster.names_key_file".to_owned(), &shared.names_key_file),
+            ("cluster.redis.password_file".to_owned(), &shared.redis.password_file),
+            ("cluster.redis.sentinel_password_file".to_owned(), &shared.redis.sentinel_password_file),
+            ("cluster.redis.tls_key_file".to_owned(), &shared.redis.tls_key_file),
+        ];
         let headers = [("telemetry.otlp_headers_file".to_owned(), &self.telemetry.otlp_headers_file)];
         let all = clients.chain(first).chain(second).chain(cluster).chain(headers);
         all.filter_map(|(path, file)| Some((path, file.as_deref()?))).collect()

@@ -187,6 +187,14 @@ fn faults_of_every_kind() {
         (&format!("[attempts]\nreject_message = '{long}'"), "attempts.reject_message", "241 octets"),
         ("[attempts]\nprompt_again = \"a\\nb\"", "attempts.prompt_again", "control character"),
         ("[cluster]\nkey_file = 'too-short'", "cluster.key_file", "has 9 octets and needs 32"),
+        ("[cluster]\nstore = 'redis'\nredis.addresses = ['localhost:1']", "cluster.key_file", "need the same key"),
+        (&shared("addresses = []"), "cluster.redis.addresses", "is empty"),
+        (&shared("addresses = ['localhost']"), "cluster.redis.addresses[0]", "no host and port"),
+        (&shared("mode = 'sentinel'\naddresses = ['[::1]:1']"), "cluster.redis.sentinel_master", "is left out"),
+        (&shared("addresses = ['localhost:1']\ntimeout = '10s'"), "cluster.redis.timeout", "5s"),
+        (&shared("addresses = ['localhost:1']\ntls_ca_file = 'x'"), "cluster.redis.tls", "is false"),
+        (&shared("addresses = ['r:1']\ntls = true\ntls_key_file = 'x'"), "cluster.redis.tls_key_file", "Set both"),
+        (&shared("addresses = ['localhost:1']\nprefix = 'a b'"), "cluster.redis.prefix", "cannot be a prefix"),
         ("[cluster]\nkey_file = 'missing'", "cluster.key_file", "cannot read"),
         ("[cluster]\nnode_id = 'a b'", "cluster.node_id", "cannot be a name"),
         ("[admin]\nlisten = 'localhost'", "admin.listen", "not an address with a port"),
@@ -203,6 +211,10 @@ fn faults_of_every_kind() {
     ] {
         only(&faults(sections), path, fragment, sections);
     }
+}
+
+fn shared(redis: &str) -> String {
+    format!("[cluster]\nstore = 'redis'\nkey_file = 'a-key-of-more-than-thirty-two-octets'\n[cluster.redis]\n{redis}")
 }
 
 #[test]
@@ -226,6 +238,7 @@ fn warnings_of_every_kind() {
         (client("").replace("192.0.2.10", "::/0"), "clients[0].addresses[0]", "everybody"),
         (client("require_message_authenticator = 'no'"), "clients[0].require_message_authenticator", "CVE-2024-3596"),
         (client("require_message_authenticator = 'auto'"), "clients[0].require_message_authenticator", "CVE-2024-3596"),
+        (shared("addresses = ['redis.example:6379']"), "cluster.redis.tls", "another machine"),
         (client("challenge = false"), "policies[0].second_factor", "`vpn` has challenge = false"),
         (
             "[[first_factor]]\nname = 'staff'\nkind = 'file'\nusers_file = 'u'\nallow_plain_passwords = true".into(),

@@ -5,6 +5,7 @@
 //! ones go first; what is in progress is bounded by the permits and is never thrown out.
 
 use crate::attempt::record::PacketDigest;
+use crate::planted::{self, Fault};
 use crate::time::Timestamp;
 use foldhash::fast::RandomState;
 use std::collections::{HashMap, VecDeque};
@@ -102,7 +103,7 @@ impl Duplicates {
     /// goes with [`expire`](Self::expire).
     pub fn look(&self, key: &Key, packet: PacketDigest) -> Seen {
         match self.entries.get(key) {
-            Some(entry) if entry.packet == packet => match &entry.reply {
+            Some(entry) if entry.packet == packet && !planted::is(Fault::DuplicateIsNew) => match &entry.reply {
                 Some(reply) => Seen::Finished(reply.clone()),
                 None => Seen::InProgress,
             },

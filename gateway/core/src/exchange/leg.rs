@@ -13,6 +13,7 @@ use crate::factor::{
     BeginAnswer, BeginQuestion, CodeAnswer, CodeQuestion, CodeUse, CodeWanted, Enrolment, FirstFactorAnswer,
     FirstFactorQuestion, NeedMore, Offer, Proved, Terms,
 };
+use crate::planted::{self, Fault};
 use crate::policy::{self, Decision, Unrendered, Values};
 use crate::radius::Attributes;
 use crate::reason::Reason;
@@ -103,6 +104,12 @@ impl Facts {
         turn: &mut Turn<'_>,
     ) -> Stage {
         self.first_factor_took = turn.now.since(asked);
+        let answer = match answer {
+            FirstFactorAnswer::Refused(_) if planted::is(Fault::WrongPasswordIsRight) => {
+                FirstFactorAnswer::Proved(Proved::default())
+            }
+            answer => answer,
+        };
         let failure = match &answer {
             FirstFactorAnswer::Refused(reason) | FirstFactorAnswer::Unavailable(reason) => Some(*reason),
             FirstFactorAnswer::Proved(_) | FirstFactorAnswer::NeedMore(_) => None,
@@ -232,10 +239,10 @@ impl Facts {
                 turn.ask(Question::Begin(BeginQuestion { factor, user, id: self.id, terms, deadline }));
                 Stage::Beginning { permit, epoch, asked: turn.now }
             }
-            Outcome::Joined { id, begun, epoch, deadline } => {
+            Outcome::Joined { id, begun, epoch, deadline, owner } => {
                 (self.id, self.begun) = (id, begun);
                 self.tell(Step::Joined, turn);
-                self.join(permit.waiting(epoch, deadline, turn.now), turn)
+                self.join(permit.waiting(epoch, deadline, turn.now), owner, turn)
             }
             Outcome::Collected { id, begun, verdict } => {
                 (self.id, self.begun, self.prompted) = (id, begun, true);
@@ -256,9 +263,12 @@ impl Facts {
             }
             Outcome::Refused(reason) => self.refuse(reason, turn),
             Outcome::Discarded(reason) => self.silence(reason, turn),
-            Outcome::Done | Outcome::Pending | Outcome::Committed { .. } | Outcome::Taken(_) => {
-                self.silence(Reason::Unexpected, turn)
-            }
+            Outcome::Done
+            | Outcome::Offered(_)
+            | Outcome::Pending { .. }
+            | Outcome::TakenOver { .. }
+            | Outcome::Committed { .. }
+            | Outcome::Taken(_) => self.silence(Reason::Unexpected, turn),
         }
     }
 
@@ -353,6 +363,10 @@ impl Facts {
         turn: &mut Turn<'_>,
     ) -> Stage {
         self.second_factor_took = turn.now.since(asked);
+        let answer = match answer {
+            CodeAnswer::Wrong(Reason::WrongCode) if planted::is(Fault::WrongCodeIsRight) => CodeAnswer::Right(None),
+            answer => answer,
+        };
         let failure = match answer {
             CodeAnswer::Right(_) => None,
             CodeAnswer::Wrong(reason) | CodeAnswer::Ended(reason) | CodeAnswer::Unavailable(reason) => Some(reason),

@@ -114,6 +114,10 @@ pub enum Input {
 pub enum News {
     /// There is an outcome, or nobody drives the prompt: look into the store.
     Look,
+    /// Another node drives the prompt, and there may be an outcome: look into the store.
+    Changed,
+    /// The node that drives the prompt is dead.
+    OwnerDied(Owner),
     /// A code is wanted: ask for it.
     CodeWanted(CodeWanted),
     /// A newer packet waits instead.
@@ -170,6 +174,8 @@ pub enum Effect {
         key: AttemptKey,
         /// Its epoch.
         epoch: u64,
+        /// Who drives it.
+        owner: Owner,
     },
     /// The prompt was answered for by a challenge: its driver may end.
     Answered {

@@ -6,11 +6,11 @@ use super::stage::Stage;
 use super::verdict::{FirstProof, SecondProof};
 use super::{Effect, Facts, News, Turn};
 use crate::attempt::driver::Prompt;
-use crate::attempt::record::{Authorization, Purpose, Settled};
+use crate::attempt::record::{Authorization, Owner, Purpose, Settled};
 use crate::attempt::state::Kind;
 use crate::attempt::transition::{Change, NewChallenge, Outcome};
 use crate::event::Step;
-use crate::factor::Terms;
+use crate::factor::{CodeWanted, Terms};
 use crate::identity::Identity;
 use crate::reason::Reason;
 use crate::secret::Secret;
@@ -66,13 +66,14 @@ impl Facts {
             begun: self.begun,
             terms,
             deadline,
+            session: None,
         })));
         self.wait(permit.waiting(epoch, deadline, turn.now), turn)
     }
 
-    /// A repeat waits for the prompt that is out.
-    pub(super) fn join(&mut self, waiting: Waiting, turn: &mut Turn<'_>) -> Stage {
-        turn.effects.push(Effect::Join { key: self.key.clone(), epoch: waiting.epoch });
+    /// A repeat waits for the prompt that is out, which `owner` drives.
+    pub(super) fn join(&mut self, waiting: Waiting, owner: Owner, turn: &mut Turn<'_>) -> Stage {
+        turn.effects.push(Effect::Join { key: self.key.clone(), epoch: waiting.epoch, owner });
         self.wait(waiting, turn)
     }
 
@@ -89,15 +90,25 @@ impl Facts {
     pub(super) fn news(&mut self, waiting: Waiting, news: News, turn: &mut Turn<'_>) -> Stage {
         match news {
             News::Look => self.collect(waiting, true, turn),
-            News::Superseded => self.silence(Reason::Superseded, turn),
-            News::CodeWanted(_) if !self.request.client.challenge => self.refuse(Reason::ChallengeImpossible, turn),
-            News::CodeWanted(wanted) => {
-                self.prompted = false;
-                self.second_factor_took = turn.now.since(waiting.since);
-                let Waiting { factor, authorization, epoch, .. } = waiting;
-                self.issue(factor, authorization, wanted, epoch, Some(epoch), turn)
+            News::Changed => self.collect(waiting, false, turn),
+            News::OwnerDied(dead) => {
+                let (epoch, packet, owner) = (waiting.epoch, self.request.digest, self.setting.owner.clone());
+                turn.apply(self.transition(Change::TakeOver { epoch, dead, owner, packet }));
+                Stage::TakingOver(waiting)
             }
+            News::Superseded => self.silence(Reason::Superseded, turn),
+            News::CodeWanted(wanted) => self.code_wanted(waiting, wanted, turn),
         }
+    }
+
+    fn code_wanted(&mut self, waiting: Waiting, wanted: CodeWanted, turn: &mut Turn<'_>) -> Stage {
+        if !self.request.client.challenge {
+            return self.refuse(Reason::ChallengeImpossible, turn);
+        }
+        self.prompted = false;
+        self.second_factor_took = turn.now.since(waiting.since);
+        let Waiting { factor, authorization, epoch, .. } = waiting;
+        self.issue(factor, authorization, wanted, epoch, Some(epoch), turn)
     }
 
     /// The code is asked for: the driver need not offer it any longer.
@@ -116,17 +127,44 @@ impl Facts {
     pub(super) fn outcome(&mut self, waiting: Waiting, lost: bool, outcome: &Outcome, turn: &mut Turn<'_>) -> Stage {
         match outcome {
             Outcome::Collected { verdict, .. } => self.speak(waiting, *verdict, outcome, turn),
-            Outcome::Pending if lost => {
+            Outcome::Pending { .. } if lost => {
                 // Nobody asks the provider any more. The next sign-in must not wait for that.
                 let (epoch, verdict) = (waiting.epoch, Settled::Failed(Reason::PromptLost));
                 turn.leave(self.transition(Change::Settle { epoch, taken: None, verdict, code: None }));
                 self.refuse(Reason::PromptLost, turn)
             }
-            Outcome::Pending => self.join(waiting, turn),
+            Outcome::Offered(wanted) => self.code_wanted(waiting, wanted.clone(), turn),
+            Outcome::Pending { owner } => self.join(waiting, owner.clone(), turn),
             Outcome::Refused(reason) => self.refuse(*reason, turn),
             Outcome::Discarded(reason) => self.silence(*reason, turn),
             _ => self.silence(Reason::Unexpected, turn),
         }
+    }
+
+    /// The prompt of a dead node is ours: go on with its session. Or nobody can, and the attempt was refused.
+    pub(super) fn taken_over(&mut self, mut waiting: Waiting, outcome: Outcome, turn: &mut Turn<'_>) -> Stage {
+        let Outcome::TakenOver { epoch, id, begun, deadline, session } = outcome else {
+            return match outcome {
+                Outcome::Committed { .. } => self.collect(waiting, false, turn),
+                Outcome::Offered(wanted) => self.code_wanted(waiting, wanted, turn),
+                _ => self.silence(Reason::Unexpected, turn),
+            };
+        };
+        self.tell(Step::TakenOver { epoch }, turn);
+        waiting.epoch = epoch;
+        turn.effects.push(Effect::Drive(Box::new(Prompt {
+            key: self.key.clone(),
+            epoch,
+            rules: self.setting.rules.clone(),
+            factor: waiting.factor.clone(),
+            user: self.identity.clone(),
+            id,
+            begun,
+            terms: Terms { code: self.request.client.challenge, ..Terms::default() },
+            deadline,
+            session: Some(session),
+        })));
+        self.wait(waiting, turn)
     }
 
     /// Says what was committed for this packet.

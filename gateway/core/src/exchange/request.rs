@@ -83,16 +83,14 @@ impl Request {
     }
 }
 
-/// Over client, source, local address and all octets: the same packet has the same digest on every node.
-pub fn digest(packet: &Packet<'_>, client: &Client, source: SocketAddr, local: SocketAddr) -> PacketDigest {
+/// Over client, source and all octets: the same packet has the same digest on every node, whose own addresses differ.
+pub fn digest(packet: &Packet<'_>, client: &Client, source: SocketAddr) -> PacketDigest {
     let mut hash = Sha256::new();
-    for address in [source, local] {
-        match address.ip() {
-            std::net::IpAddr::V4(ip) => hash.update(ip.to_ipv6_mapped().octets()),
-            std::net::IpAddr::V6(ip) => hash.update(ip.octets()),
-        }
-        hash.update(address.port().to_be_bytes());
+    match source.ip() {
+        std::net::IpAddr::V4(ip) => hash.update(ip.to_ipv6_mapped().octets()),
+        std::net::IpAddr::V6(ip) => hash.update(ip.octets()),
     }
+    hash.update(source.port().to_be_bytes());
     hash.update(client.name.as_bytes());
     hash.update([0]);
     hash.update(packet.bytes());

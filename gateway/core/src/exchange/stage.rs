@@ -69,6 +69,8 @@ pub(super) enum Stage {
         /// Whether a prompt without outcome is lost: nobody drives it.
         lost: bool,
     },
+    /// The node that drove the prompt is dead: the store decides who goes on.
+    TakingOver(Waiting),
     /// The packet's wait is over: the store decides between the outcome and a challenge to come back for it.
     Postponing {
         /// What waits.
@@ -124,6 +126,7 @@ impl Stage {
             Self::Issuing { .. } => "Issuing",
             Self::Awaiting(_) => "Awaiting",
             Self::Collecting { .. } => "Collecting",
+            Self::TakingOver(_) => "TakingOver",
             Self::Postponing { .. } => "Postponing",
             Self::Taking { .. } => "Taking",
             Self::CheckingCode { .. } => "CheckingCode",
@@ -167,6 +170,12 @@ impl Stage {
             (Self::Postponing { waiting, challenge }, Input::Applied(Ok(outcome))) => {
                 facts.postponed(waiting, &challenge, &outcome, turn)
             }
+            (
+                Self::TakingOver(waiting),
+                Input::Applied(Ok(
+                    outcome @ (Outcome::TakenOver { .. } | Outcome::Committed { .. } | Outcome::Offered(_)),
+                )),
+            ) => facts.taken_over(waiting, outcome, turn),
             // What comes meanwhile is found out from the store, or when the user comes back.
             (stage, Input::News(_)) => stage,
 
@@ -194,8 +203,12 @@ impl Stage {
             }
 
             // The deadline never interrupts a commit: what is committed must be spoken. A transition that is on its way
-            // ends by itself.
-            (stage @ (Self::Settling { .. } | Self::Over), Input::Wake) => stage,
+            // ends by itself. Nor does it interrupt what makes an attempt this node's: without its exchange nobody would
+            // drive the prompt, and a claim that was not heard of would keep everybody out until the attempt's deadline.
+            (
+                stage @ (Self::Settling { .. } | Self::Claiming { .. } | Self::TakingOver(_) | Self::Over),
+                Input::Wake,
+            ) => stage,
             (_, Input::Wake) => facts.silence(Reason::DeadlinePassed, turn),
 
             (stage, input) => return Err(Unexpected { stage: stage.name(), input: input.name() }),
@@ -209,6 +222,7 @@ impl Stage {
                 | Self::Claiming { .. }
                 | Self::Issuing { .. }
                 | Self::Collecting { .. }
+                | Self::TakingOver(_)
                 | Self::Postponing { .. }
                 | Self::Taking { .. }
                 | Self::Retrying { .. }

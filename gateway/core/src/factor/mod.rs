@@ -239,6 +239,8 @@ pub struct CodeUse {
 pub struct UsedCodes {
     /// Since when the memory is complete. Codes that could have been used before are refused (invariant A5).
     pub since: Timestamp,
+    /// The same of counter-based tokens, whose counters outlive a fail-over of the store.
+    pub counters_since: Timestamp,
     /// The lowest moving factor that each token may still use.
     pub next: Vec<(TokenId, u64)>,
 }

@@ -175,7 +175,11 @@ impl Token {
         let next = used.next(self.id);
         // A time of enrolment that has not come yet proves nothing.
         let enrolled = if self.enrolled > now { Timestamp::default() } else { self.enrolled };
-        let lost = enrolled < used.since;
+        let since = match self.kind {
+            Kind::Totp { .. } => used.since,
+            Kind::Hotp { .. } => used.counters_since,
+        };
+        let lost = enrolled < since;
         let mut found = Found::default();
         match self.kind {
             Kind::Totp { period } => {
@@ -189,7 +193,7 @@ impl Token {
                     let begin = seconds.saturating_mul(step);
                     // A token whose clock is fast could use the code `window` steps before its own began.
                     let earliest = begin.saturating_sub(seconds.saturating_mul(u64::from(window)));
-                    let unknown = lost && Timestamp::from_secs(earliest) < used.since;
+                    let unknown = lost && Timestamp::from_secs(earliest) < since;
                     // As long as the widest window could ever take the code: the setting may be raised meanwhile.
                     let validity = window_of(u64::from(LARGEST_WINDOW).saturating_mul(2).saturating_add(1));
                     let end = Timestamp::from_secs(begin.saturating_add(seconds));
@@ -223,7 +227,7 @@ impl Token {
 /// Checks a code against all tokens of a user, whichever the user took. `window`: time steps that a clock may be off, either
 /// way. `look_ahead`: unused counters that a token may be ahead.
 ///
-/// Refused are codes that were used, and after a loss of memory (`used.since`) codes that could have been: of a TOTP token
+/// Refused are codes that were used, and after a loss of memory (`used.since`, `used.counters_since`) codes that could have been: of a TOTP token
 /// for the rest of the step and of the window, of a HOTP token for ever, unless the token was enrolled since.
 pub fn check(
     tokens: &[Token],
@@ -354,11 +358,11 @@ mod tests {
     }
 
     fn after(token: &Token, next: u64) -> UsedCodes {
-        UsedCodes { since: at(0), next: vec![(token.id, next)] }
+        UsedCodes { since: at(0), counters_since: at(0), next: vec![(token.id, next)] }
     }
 
     fn lost_at(secs: u64) -> UsedCodes {
-        UsedCodes { since: at(secs), next: vec![] }
+        UsedCodes { since: at(secs), counters_since: at(secs), next: vec![] }
     }
 
     fn factor(answer: CodeAnswer) -> Result<u64, Reason> {

@@ -81,7 +81,18 @@ fn claimed(bench: &Bench, now: Timestamp) -> Prompt {
     let user = identity::Rules::default().read(b"alice").unwrap();
     let deadline = now.after(rules.deadline);
     let terms = Terms::default();
-    Prompt { key, epoch, rules, factor: "push".into(), user: Arc::new(user), id: ID, begun: now, terms, deadline }
+    Prompt {
+        key,
+        epoch,
+        rules,
+        factor: "push".into(),
+        user: Arc::new(user),
+        id: ID,
+        begun: now,
+        terms,
+        deadline,
+        session: None,
+    }
 }
 
 #[actix_rt::test]

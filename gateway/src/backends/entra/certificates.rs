@@ -24,6 +24,8 @@ pub(super) struct Credential {
     pub(super) fingerprints: Fingerprints,
     /// What is odd about it and no obstacle.
     pub(super) warnings: Vec<String>,
+    /// The certificate itself, DER.
+    pub(super) der: Vec<u8>,
     key: RsaKeyPair,
 }
 
@@ -66,6 +68,7 @@ impl Credential {
             validity,
             fingerprints,
             warnings,
+            der: der.to_vec(),
             key,
         })
     }
@@ -92,7 +95,7 @@ fn fingerprints(der: &[u8]) -> Fingerprints {
     Fingerprints { sha1, sha256 }
 }
 
-fn hexadecimal(octets: &[u8]) -> String {
+pub(super) fn hexadecimal(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02X}")).collect()
 }
 

@@ -78,6 +78,23 @@ impl Inner {
         other.map_or(&self.mfa, |(_, pool)| pool).clone()
     }
 
+    /// The certificates as the registry of the cluster has them.
+    fn registered(&self, node: &str, now: Timestamp) -> Vec<cluster::Certificate> {
+        let usable = self.certificates.usable(now);
+        let first = usable.first();
+        let entry = |credential: &Arc<certificates::Credential>| cluster::Certificate {
+            thumbprint: certificates::hexadecimal(&credential.fingerprints.sha256),
+            certificate: credential.der.clone(),
+            not_before: credential.validity.not_before,
+            not_after: credential.validity.not_after,
+            node: node.to_owned(),
+            factor: self.name.as_ref().to_owned(),
+            state: if first.is_some_and(|first| Arc::ptr_eq(first, credential)) { "in use" } else { "standby" }
+                .to_owned(),
+        };
+        self.certificates.all().iter().map(entry).collect()
+    }
+
     /// What should not stay so of the certificates.
     fn certificate_warnings(&self, now: Timestamp) -> Vec<Warning> {
         let mut warnings = Vec::new();
@@ -121,6 +138,11 @@ impl Inner {
 }
 
 impl EntraBackEnd {
+    /// The certificates as the registry of the cluster has them.
+    pub fn registered(&self, node: &str) -> Vec<cluster::Certificate> {
+        self.inner.registered(node, clock::now())
+    }
+
     /// Reads certificates, keys and authorities; asks nobody yet.
     ///
     /// # Errors

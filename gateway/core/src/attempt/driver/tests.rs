@@ -1,3 +1,4 @@
+use super::super::record::Phase;
 use super::super::record::{Owner, PacketDigest};
 use super::super::records::Records;
 use super::*;
@@ -79,6 +80,7 @@ impl World {
             begun: at(0),
             terms: Terms { code: true, ..Terms::default() },
             deadline: at(90),
+            session: None,
         };
         Self {
             records,
@@ -104,6 +106,16 @@ impl World {
     fn waiting() -> Self {
         let mut world = Self::started();
         world.feed(Input::Begun(BeginAnswer::Waiting { session: session() }));
+        world
+    }
+
+    /// One whose node died after it had saved the session; this one goes on.
+    fn taken_over() -> Self {
+        let mut world = Self::new();
+        world.records.attempts.values_mut().for_each(|attempt| attempt.phase = Phase::Waiting { session: session() });
+        let prompt = Prompt { session: Some(session()), ..world.driver.prompt().clone() };
+        world.driver = Driver::new(Box::new(prompt), at(0));
+        world.feed(Input::Start);
         world
     }
 
@@ -296,4 +308,30 @@ proptest! {
             prop_assert!(approved);
         }
     }
+}
+
+#[test]
+fn a_prompt_of_a_dead_node_is_polled_and_never_begun() {
+    let mut world = World::taken_over();
+    assert_eq!((world.begins, world.polls.len()), (0, 1), "at once: the user may have answered meanwhile");
+    world.feed(Input::Polled(PollAnswer::Waiting));
+    assert_eq!(world.wake, Some(at(2)));
+    world.feed(Input::Polled(PollAnswer::Approved));
+    world.feed(Input::Wake);
+    world.feed(Input::Polled(PollAnswer::Approved));
+    assert!(world.ended);
+    assert!(matches!(
+        world.records.attempts.values().next().unwrap().phase,
+        Phase::Settled { verdict: Settled::Passed, .. }
+    ));
+}
+
+#[test]
+fn an_answer_that_died_with_its_node_is_a_refusal_of_its_own() {
+    let mut world = World::taken_over();
+    world.feed(Input::Polled(PollAnswer::Denied(Reason::SessionExpired)));
+    let verdict = Settled::Failed(Reason::AnswerDiedWithOwner);
+    assert!(
+        matches!(&world.records.attempts.values().next().unwrap().phase, Phase::Settled { verdict: v, .. } if *v == verdict)
+    );
 }

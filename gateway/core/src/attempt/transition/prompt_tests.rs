@@ -54,7 +54,7 @@ impl World {
 
     fn claim_with(&mut self, key: AttemptKey, packet: PacketDigest, port: Option<u32>, secs: u64) -> Outcome {
         let change = Change::Claim {
-            owner: Owner { node: "a".into(), incarnation: 1 },
+            owner: owner(),
             id: AttemptId([9; 16]),
             begun: at(secs),
             factor: "entra".into(),
@@ -106,8 +106,16 @@ fn collected(verdict: Settled) -> Outcome {
     Outcome::Collected { id: AttemptId([9; 16]), begun: at(0), verdict }
 }
 
+fn owner() -> Owner {
+    Owner { node: "a".into(), incarnation: 1 }
+}
+
+fn other() -> Owner {
+    Owner { node: "b".into(), incarnation: 2 }
+}
+
 fn joined() -> Outcome {
-    Outcome::Joined { id: AttemptId([9; 16]), begun: at(0), epoch: 1, deadline: at(90) }
+    Outcome::Joined { id: AttemptId([9; 16]), begun: at(0), epoch: 1, deadline: at(90), owner: owner() }
 }
 
 #[test]
@@ -115,7 +123,7 @@ fn an_approval_is_the_newest_packets_and_nobody_elses() {
     let mut world = World::prompted();
     assert_eq!(world.claim(P2, 10), joined(), "however long ago the claim was");
     assert_eq!(world.collect(P1, 11), Outcome::Discarded(Reason::Superseded));
-    assert_eq!(world.collect(P2, 11), Outcome::Pending);
+    assert_eq!(world.collect(P2, 11), Outcome::Pending { owner: owner() });
     assert_eq!(world.settle(1, Settled::Passed, 12), Outcome::Committed { to: Some(P2) });
     assert_eq!(world.collect(P1, 12), Outcome::Discarded(Reason::Superseded));
     assert_eq!(world.collect(P2, 12), collected(Settled::Passed));
@@ -193,7 +201,7 @@ fn an_approval_is_not_collected_by_who_proved_nothing() {
     world.apply(Change::Detach { packet: P1 }, 20);
     world.settle(1, Settled::Passed, 30);
     let change = Change::Claim {
-        owner: Owner { node: "a".into(), incarnation: 1 },
+        owner: owner(),
         id: AttemptId([8; 16]),
         begun: at(40),
         factor: "entra".into(),
@@ -259,7 +267,7 @@ fn only_the_client_that_was_asked_may_come_back() {
     // A repeat of that packet waits instead.
     assert!(matches!(world.take(5, P3, 40), Outcome::Taken(_)));
     assert_eq!(world.collect(P2, 41), Outcome::Discarded(Reason::Superseded));
-    assert_eq!(world.collect(P3, 41), Outcome::Pending);
+    assert_eq!(world.collect(P3, 41), Outcome::Pending { owner: owner() });
     assert_eq!(world.take(5, P3, 90), Outcome::Refused(Reason::StateUnknown), "it dies with the attempt");
 }
 
@@ -270,7 +278,7 @@ fn a_late_approval_never_serves_a_later_attempt() {
     assert_eq!(world.settle(1, Settled::Passed, 96), Outcome::Discarded(Reason::Superseded));
     assert_eq!(world.collect(P2, 96), Outcome::Discarded(Reason::Superseded));
     let change = Change::Collect { epoch: 2, packet: P2, challenge: None };
-    assert_eq!(world.apply(change, 96), Outcome::Pending);
+    assert_eq!(world.apply(change, 96), Outcome::Pending { owner: owner() });
 }
 
 #[test]
@@ -331,4 +339,68 @@ proptest! {
             prop_assert_eq!(packets.len(), 1);
         }
     }
+}
+
+fn take_over(packet: PacketDigest, epoch: u64, dead: Owner) -> Change {
+    Change::TakeOver { epoch, dead, owner: other(), packet }
+}
+
+#[test]
+fn a_saved_session_goes_on_under_a_higher_epoch_and_the_dead_one_is_fenced() {
+    let mut world = World::prompted();
+    world.apply(Change::Await { epoch: 1, session: [7].into() }, 1);
+    assert_eq!(world.claim(P2, 10), joined());
+    let superseded = Outcome::Discarded(Reason::Superseded);
+    assert_eq!(world.apply(take_over(P1, 1, owner()), 11), superseded, "only the newest packet is worth it");
+    assert_eq!(world.apply(take_over(P2, 1, other()), 11), superseded, "somebody else drives it");
+    let (id, session) = (AttemptId([9; 16]), [7].into());
+    let taken = Outcome::TakenOver { epoch: 2, id, begun: at(0), deadline: at(90), session };
+    assert_eq!(world.apply(take_over(P2, 1, owner()), 11), taken);
+    assert_eq!(world.apply(take_over(P2, 1, owner()), 11), superseded, "once");
+    assert_eq!(world.settle(1, Settled::Failed(Reason::PromptUnanswered), 12), superseded, "the dead one came back");
+    assert_eq!(world.settle(2, Settled::Passed, 13), Outcome::Committed { to: Some(P2) });
+}
+
+#[test]
+fn a_prompt_without_a_session_is_refused_when_its_node_dies() {
+    let mut world = World::prompted();
+    assert_eq!(world.apply(take_over(P1, 1, owner()), 8), Outcome::Committed { to: Some(P1) });
+    assert_eq!(world.collect(P1, 8), collected(Settled::Failed(Reason::OwnerDied)));
+    assert_eq!(world.settle(1, Settled::Passed, 9), Outcome::Discarded(Reason::Superseded));
+}
+
+#[test]
+fn who_was_told_to_come_back_collects_from_the_new_owner() {
+    let mut world = World::prompted();
+    world.apply(Change::Await { epoch: 1, session: [7].into() }, 1);
+    assert_eq!(world.postpone(P1, 5, 20), Outcome::Done);
+    assert!(matches!(world.take(5, P2, 30), Outcome::Taken(_)));
+    assert!(matches!(world.apply(take_over(P2, 1, owner()), 31), Outcome::TakenOver { epoch: 2, .. }));
+    let Outcome::Taken(taken) = world.take(5, P3, 33) else { panic!("not taken") };
+    assert_eq!(taken.epoch, 2);
+    assert_eq!(world.settle(2, Settled::Passed, 35), Outcome::Committed { to: Some(P3) });
+}
+
+#[test]
+fn a_forgotten_attempt_begins_above_the_floor() {
+    let mut world = World::new();
+    world.records.epoch_floor = 70;
+    assert_eq!(world.claim(P1, 0), Outcome::Claimed { epoch: 71 });
+    assert_eq!(world.settle(1, Settled::Passed, 1), Outcome::Discarded(Reason::Superseded));
+}
+
+#[test]
+fn a_code_that_is_wanted_is_asked_of_the_newest_packet_only() {
+    let wanted = CodeWanted { session: vec![4], prompt: None };
+    let mut world = World::prompted();
+    assert_eq!(world.claim(P2, 1), joined());
+    assert_eq!(world.apply(Change::Offer { epoch: 1, wanted: wanted.clone() }, 2), Outcome::Done);
+    assert_eq!(world.collect(P1, 3), Outcome::Discarded(Reason::Superseded));
+    assert_eq!(world.collect(P2, 3), Outcome::Offered(wanted.clone()));
+    assert_eq!(world.claim(P3, 4), joined(), "a repeat may still come");
+    assert_eq!(world.apply(take_over(P3, 1, owner()), 20), Outcome::Offered(wanted), "nobody needs to drive it");
+    let purpose = Purpose::Code { factor: "entra".into(), session: vec![4], authorization: authorization() };
+    let challenge = NewChallenge { state: StateId([5; 16]), wire: vec![7], purpose, message: "Code:".into() };
+    assert_eq!(world.apply(Change::Issue { epoch: 1, challenge }, 21), Outcome::Done);
+    assert!(matches!(world.take(5, P1, 30), Outcome::Taken(_)));
 }

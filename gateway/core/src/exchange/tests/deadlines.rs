@@ -7,7 +7,7 @@ use crate::attempt::record::{Authorization, Progress, Purpose, Settled};
 use crate::attempt::transition::Taken;
 use crate::factor::{Approval, CodeWanted, Proved, UsedCodes};
 
-const STAGES: [&str; 15] = [
+const STAGES: [&str; 16] = [
     "Fresh",
     "CheckingFirstFactor",
     "IssuingRound",
@@ -17,6 +17,7 @@ const STAGES: [&str; 15] = [
     "Issuing",
     "Awaiting",
     "Collecting",
+    "TakingOver",
     "Postponing",
     "Taking",
     "CheckingCode",
@@ -27,7 +28,7 @@ const STAGES: [&str; 15] = [
 
 /// An exchange that has come to `stage`.
 fn at(stage: &str) -> (World, Run) {
-    let prompts = ["Awaiting", "Collecting", "Postponing"].contains(&stage);
+    let prompts = ["Awaiting", "Collecting", "TakingOver", "Postponing"].contains(&stage);
     let mut world = World::with(REQUIRED, |config| {
         if prompts {
             config.second_factors[0].kind = phone();
@@ -51,6 +52,7 @@ fn at(stage: &str) -> (World, Run) {
     }
     match stage {
         "Collecting" => world.feed(&mut run, Input::News(News::Look)),
+        "TakingOver" => world.feed(&mut run, Input::News(News::OwnerDied(owner()))),
         "Postponing" => world.feed(&mut run, Input::Wake),
         _ => {}
     }
@@ -89,6 +91,10 @@ pub(super) fn taken_round() -> Outcome {
     taken(Purpose::Round { factor: "staff".into(), session: vec![] }, false)
 }
 
+fn owner() -> Owner {
+    Owner { node: "b".into(), incarnation: 3 }
+}
+
 /// One input of every kind, and each with the name of the stages that it fits.
 pub(super) fn inputs() -> Vec<(&'static [&'static str], Input)> {
     const FIRST: &[&str] = &["CheckingFirstFactor"];
@@ -99,17 +105,31 @@ pub(super) fn inputs() -> Vec<(&'static [&'static str], Input)> {
     const CLAIM: &[&str] = &["Claiming", "Collecting", "Postponing"];
     const TAKEN: &[&str] = &["Claiming", "Collecting", "Postponing", "Taking"];
     const DONE: &[&str] = &["Claiming", "Collecting", "Postponing", "IssuingRound", "Issuing", "Retrying", "Settling"];
-    const STORE: &[&str] =
-        &["Claiming", "Collecting", "Postponing", "Taking", "IssuingRound", "Issuing", "Retrying", "Settling"];
+    const OVER: &[&str] = &["Claiming", "Collecting", "TakingOver", "Postponing"];
+    const STORE: &[&str] = &[
+        "Claiming",
+        "Collecting",
+        "TakingOver",
+        "Postponing",
+        "Taking",
+        "IssuingRound",
+        "Issuing",
+        "Retrying",
+        "Settling",
+    ];
     let (id, begun) = (AttemptId([1; 16]), Timestamp::default());
     let collected = |verdict| Input::Applied(Ok(Outcome::Collected { id, begun, verdict }));
-    let joined = Outcome::Joined { id, begun, epoch: 1, deadline: Timestamp::from_secs(2_000_000_000) };
+    let joined = Outcome::Joined { id, begun, epoch: 1, deadline: Timestamp::from_secs(2_000_000_000), owner: owner() };
+    let taken_over =
+        Outcome::TakenOver { epoch: 2, id, begun, deadline: Timestamp::from_secs(2_000_000_000), session: [7].into() };
     let again = || Outcome::ChallengedAlready { id: AttemptId([1; 16]), wire: vec![8; 48], message: "Code:".into() };
     let wanted = CodeWanted::default();
     vec![
         (&["Fresh"], Input::Start),
         (&STAGES, Input::Wake),
         (&STAGES, Input::News(News::Look)),
+        (&STAGES, Input::News(News::Changed)),
+        (&STAGES, Input::News(News::OwnerDied(owner()))),
         (&STAGES, Input::News(News::Superseded)),
         (&STAGES, Input::News(News::CodeWanted(CodeWanted::default()))),
         (FIRST, Input::FirstFactor(FirstFactorAnswer::Proved(Proved::default()))),
@@ -132,8 +152,10 @@ pub(super) fn inputs() -> Vec<(&'static [&'static str], Input)> {
         (CLAIM, collected(Settled::Passed)),
         (CLAIM, collected(Settled::Failed(Reason::WrongCode))),
         (CLAIM, Input::Applied(Ok(joined))),
-        (CLAIM, Input::Applied(Ok(Outcome::Pending))),
-        (CLAIM, Input::Applied(Ok(Outcome::Committed { to: None }))),
+        (CLAIM, Input::Applied(Ok(Outcome::Pending { owner: owner() }))),
+        (OVER, Input::Applied(Ok(Outcome::Committed { to: None }))),
+        (OVER, Input::Applied(Ok(taken_over))),
+        (OVER, Input::Applied(Ok(Outcome::Offered(CodeWanted::default())))),
         (TAKEN, Input::Applied(Ok(taken_code(Some("staff"), false)))),
         (TAKEN, Input::Applied(Ok(taken_code(Some("staff"), true)))),
         (TAKEN, Input::Applied(Ok(taken_round()))),
@@ -190,6 +212,13 @@ fn the_deadline_is_silence_and_never_interrupts_a_commit() {
                 assert_eq!((run.end.as_ref(), world.events.len()), (None, 0));
                 assert_eq!(world.finish(run), accepted(), "what is committed is spoken");
             }
+            "Claiming" => {
+                assert_eq!((run.end.as_ref(), world.events.len()), (None, 0));
+                assert_eq!(world.finish(run), End::Silence, "and gives up what it got too late");
+                assert_eq!(world.reason(), Some(Reason::ClaimTooOld));
+                assert!(world.records.attempts.is_empty());
+            }
+            "TakingOver" => assert_eq!((run.end, world.events.len()), (None, 0)),
             "Over" => assert_eq!((run.end, world.events.len()), (before, 0)),
             "Awaiting" => assert_eq!(run.stage(), "Postponing"),
             _ => {
@@ -219,6 +248,19 @@ fn a_round_at_its_deadline_gives_the_state_back() {
 }
 
 #[test]
+fn a_prompt_that_is_taken_over_at_the_deadline_of_its_packet_is_driven_on() {
+    let (mut world, mut run) = at("TakingOver");
+    world.driven.clear();
+    world.feed(&mut run, Input::Wake);
+    let (id, begun, session) = (AttemptId([1; 16]), Timestamp::default(), [7].into());
+    let deadline = world.now.after(PACKET_DEADLINE);
+    world.feed(&mut run, Input::Applied(Ok(Outcome::TakenOver { epoch: 2, id, begun, deadline, session })));
+    assert_eq!(world.driven.len(), 1);
+    assert_eq!(world.driven[0].session.as_deref(), Some([7].as_slice()));
+    assert_eq!(run.stage(), "Awaiting");
+}
+
+#[test]
 fn an_answer_after_the_end_is_unexpected() {
     let (mut world, mut run) = at("CheckingCode");
     world.feed(&mut run, Input::Wake);
@@ -235,4 +277,17 @@ fn a_state_that_was_on_its_way_at_the_deadline_is_given_back() {
     assert_eq!(run.end, Some(End::Silence));
     let (state, code) = (world.records.challenges.values().next().unwrap().wire.clone(), world.shown());
     assert_eq!(world.answer(&state, &code), accepted());
+}
+
+#[test]
+fn a_dead_nodes_prompt_is_driven_on_with_its_session_and_nobody_is_prompted() {
+    let (mut world, mut run) = at("TakingOver");
+    let session: std::sync::Arc<[u8]> = [7].into();
+    let (id, begun, deadline) = (AttemptId([1; 16]), Timestamp::default(), Timestamp::from_secs(2_000_000_000));
+    let outcome = Outcome::TakenOver { epoch: 2, id, begun, deadline, session: session.clone() };
+    world.driven.clear();
+    world.feed(&mut run, Input::Applied(Ok(outcome)));
+    let prompt = world.driven.first().expect("it is driven");
+    assert_eq!((prompt.epoch, prompt.session.clone(), prompt.deadline), (2, Some(session), deadline));
+    assert_eq!(run.stage(), "Awaiting");
 }
