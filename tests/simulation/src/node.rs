@@ -143,6 +143,8 @@ impl World<'_> {
             user_name: format!("u{}", facts.user).into_bytes(),
             offer: facts.password().map(|text| Offer::Pap(Secret::new(text.into_bytes()))),
             state: facts.state().map(|state| self.states[state].wire.clone()),
+            attributes: None,
+            proxy_state: 0,
             station: facts.device.map(|device| vec![b'd', device].into()),
             port: None,
             signed: true,
