@@ -6,6 +6,7 @@ use crate::backends::hashing::HashingPool;
 use crate::clock::{self, OsEntropy};
 use crate::learned::Learned;
 use crate::listen::udp::{Bound, Buffers};
+use crate::looks::Looks;
 use crate::node::{Node, Parts};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::observer::Observer;
@@ -48,7 +49,7 @@ pub struct Running {
 /// do. Nothing is left running.
 pub async fn start(
     config: Arc<Config>,
-    config_file: Option<PathBuf>,
+    (config_file, watched): (Option<PathBuf>, Vec<Looks>),
     tracing: Option<Arc<Tracing>>,
 ) -> anyhow::Result<Running> {
     let now = clock::now();
@@ -70,6 +71,7 @@ pub async fn start(
     let metrics = Metrics::new().map_err(|error| anyhow!("the metrics contradict each other: {error}"))?;
     let parts = Parts {
         config_file,
+        watched,
         keyring: Keyring::new(&key),
         owner: Owner { node: config.cluster.node_id.clone(), incarnation: u64::from_be_bytes(draw(&mut entropy)) },
         pool: Arc::new(pool),
@@ -157,7 +159,7 @@ impl Running {
     pub async fn stop(self, patience: Duration) {
         self.node.drain();
         let deadline = clock::now().after(patience);
-        while self.node.in_progress() > 0 && clock::now() < deadline {
+        while self.node.in_progress() + self.node.delayed.load(Ordering::Relaxed) > 0 && clock::now() < deadline {
             actix_rt::time::sleep(Duration::from_millis(10)).await;
         }
         // The last replies are on their way from the exchanges to the sockets.
