@@ -6,6 +6,7 @@ use crate::backends::hashing::HashingPool;
 use crate::clock::{self, OsEntropy};
 use crate::learned::Learned;
 use crate::listen::udp::{Bound, Buffers};
+use crate::looks::Looks;
 use crate::node::{Node, Parts};
 use crate::store;
 use crate::telemetry::metrics::Metrics;
@@ -49,7 +50,7 @@ pub struct Running {
 /// do. Nothing is left running.
 pub async fn start(
     config: Arc<Config>,
-    config_file: Option<PathBuf>,
+    (config_file, watched): (Option<PathBuf>, Vec<Looks>),
     tracing: Option<Arc<Tracing>>,
 ) -> anyhow::Result<Running> {
     let now = clock::now();
@@ -71,6 +72,7 @@ pub async fn start(
     let metrics = Metrics::new().map_err(|error| anyhow!("the metrics contradict each other: {error}"))?;
     let parts = Parts {
         config_file,
+        watched,
         keyring: Keyring::changing(&key, config.cluster.second_key.as_ref(), config.cluster.names_key.as_ref()),
         owner,
         pool: Arc::new(pool),
@@ -158,7 +160,7 @@ impl Running {
     pub async fn stop(self, patience: Duration) {
         self.node.drain();
         let deadline = clock::now().after(patience);
-        while self.node.in_progress() > 0 && clock::now() < deadline {
+        while self.node.in_progress() + self.node.delayed.load(Ordering::Relaxed) > 0 && clock::now() < deadline {
             actix_rt::time::sleep(Duration::from_millis(10)).await;
         }
         // Others need not wait for the silence of this node to know that it is gone.

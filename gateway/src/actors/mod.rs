@@ -9,6 +9,7 @@
 //! | [`keeper::Guard`] (no actor, but what it holds) | listener | how to build another one |
 //! | [`reloader::Reloader`] | node | the look at files that change, and the sweep of the store |
 
+mod delayed;
 pub mod driver;
 pub mod exchange;
 pub mod keeper;
