@@ -3,7 +3,7 @@
 use super::delayed::Delayed;
 use super::exchange::{Entropy, Exchange};
 use super::keeper::Guard;
-use super::messages::{Batch, Datagram, Replied};
+use super::messages::{Batch, Datagram, Due, Replied};
 use crate::clock;
 use crate::learned::Lesson;
 use crate::listen::reply_to::ReplyTo;
@@ -335,17 +335,8 @@ impl Listener {
             ctx.cancel_future(earlier);
         }
         let next = self.delayed.next();
-        self.alarm = next.map(|time| ctx.run_later(time.since(now).max(TICK), Self::send_delayed));
-    }
-
-    fn send_delayed(&mut self, ctx: &mut Context<Self>) {
-        let now = clock::now();
-        self.alarm = None;
-        while let Some(replied) = self.delayed.take(now) {
-            self.node.delayed.fetch_sub(1, Ordering::Relaxed);
-            self.finish(replied, now);
-        }
-        self.wake(now, ctx);
+        // Told by the mailbox, after which the socket is polled and the replies leave; it is not after a timer.
+        self.alarm = next.map(|time| ctx.run_later(time.since(now).max(TICK), |_, ctx| ctx.address().do_send(Due)));
     }
 
     fn finish(&mut self, Replied { key, client, serial, end, .. }: Replied, now: Timestamp) {
@@ -361,6 +352,20 @@ impl Listener {
             }
             End::Forgotten | End::Discarded => {}
         }
+    }
+}
+
+impl Handler<Due> for Listener {
+    type Result = ();
+
+    fn handle(&mut self, _: Due, ctx: &mut Context<Self>) {
+        let now = clock::now();
+        self.alarm = None;
+        while let Some(replied) = self.delayed.take(now) {
+            self.node.delayed.fetch_sub(1, Ordering::Relaxed);
+            self.finish(replied, now);
+        }
+        self.wake(now, ctx);
     }
 }
 

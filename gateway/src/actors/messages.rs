@@ -44,6 +44,14 @@ impl Message for Replied {
     type Result = ();
 }
 
+/// The time of refusals that waited has come.
+#[derive(Debug)]
+pub struct Due;
+
+impl Message for Due {
+    type Result = ();
+}
+
 /// News of the prompt that an exchange waits for.
 #[derive(Debug)]
 pub struct PromptNews(pub News);

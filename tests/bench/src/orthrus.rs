@@ -114,6 +114,7 @@ allow_plain_passwords = true
 
 [attempts]
 repeat_window = "0s"
+reject_delay = "0s"
 
 [admin]
 enabled = false
