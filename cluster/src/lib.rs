@@ -6,6 +6,7 @@ mod journal;
 pub mod keys;
 mod membership;
 mod memory;
+pub mod peers;
 pub mod redis;
 pub mod sealed;
 mod stats;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// What a node says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Says {
-    /// Where other nodes reach it.
+    /// Where RADIUS clients reach it.
     pub address: String,
     /// Its release.
     pub version: String,
@@ -26,6 +26,10 @@ pub struct Says {
     pub pending: u64,
     /// How far the clock of the store is ahead of its own, in µs.
     pub skew: i64,
+    /// Where other nodes connect to it, `host:port`; empty: nowhere. It stands behind what the first release said, which passes
+    /// over it.
+    #[serde(skip)]
+    pub peers: String,
 }
 
 /// A node that is alive.
@@ -99,6 +103,7 @@ impl Members {
         let body = Body { node: self.owner.node.as_ref().to_owned(), started: self.started, says };
         let header = Header { serial: 0, epoch: 0, expires: Timestamp::default() };
         let octets = postcard::to_allocvec(&body).unwrap_or_default();
+        let octets = postcard::to_extend(&body.says.peers, octets).unwrap_or_default();
         sealer.seal(&format!("{key}/{}", self.field()), header, &octets).unwrap_or_default()
     }
 
@@ -154,7 +159,9 @@ fn member(sealer: &Sealer, key: &str, field: &str, value: &[u8]) -> Option<Membe
     let millis: u64 = std::str::from_utf8(value.get(..space)?).ok()?.parse().ok()?;
     let sealed = value.get(space + 1..)?;
     let (_, octets) = sealer.open(&format!("{key}/{field}"), sealed).ok()?;
-    let body: Body = postcard::from_bytes(&octets).ok()?;
+    let (mut body, more): (Body, _) = postcard::take_from_bytes(&octets).ok()?;
+    // A node of the first release says nothing there.
+    body.says.peers = postcard::from_bytes(more).unwrap_or_default();
     let incarnation = u64::from_str_radix(field, 16).ok()?;
     let owner = Owner { node: body.node.into(), incarnation };
     let seen = Timestamp::from_micros(millis.saturating_mul(1_000));

@@ -10,6 +10,8 @@ pub mod learned;
 pub mod listen;
 pub mod looks;
 pub mod node;
+
+pub mod peers;
 pub mod pending;
 pub mod running;
 pub mod store;

@@ -7,6 +7,7 @@ use crate::backends::outside::Outside;
 use crate::clock;
 use crate::learned::Learned;
 use crate::looks::Looks;
+use crate::peers::{Listeners, Neighbours};
 use crate::pending::Pending;
 use crate::telemetry::observer::Observer;
 use crate::telemetry::trace::Tracing;
@@ -22,7 +23,7 @@ use gateway_core::identity::Rules;
 use gateway_core::time::Timestamp;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// One configuration and what was built from it.
 pub struct Active {
@@ -52,6 +53,10 @@ pub struct Node {
     pub learned: Learned,
     /// The prompts that are out.
     pub pending: Pending,
+    /// The other nodes, where this one speaks to them.
+    pub neighbours: OnceLock<Neighbours>,
+    /// Who takes packets that other nodes received.
+    pub listeners: Listeners,
     /// Writes traces, where a collector is configured.
     pub tracing: Option<Arc<Tracing>>,
     in_progress: AtomicUsize,
@@ -124,6 +129,8 @@ impl Node {
             observer,
             learned,
             pending: Pending::default(),
+            neighbours: OnceLock::new(),
+            listeners: Listeners::default(),
             tracing,
             in_progress: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
@@ -145,6 +152,26 @@ impl Node {
     /// This node in this life.
     pub fn owner(&self) -> &Owner {
         &self.owner
+    }
+
+    /// What seals States.
+    pub fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
+    /// Speaks to other nodes from now on, where that is configured.
+    ///
+    /// # Errors
+    ///
+    /// Every fault of what is configured, with what to do.
+    pub fn meet_others(self: &Arc<Self>) -> Result<(), Vec<String>> {
+        let Some(configured) = self.active().setting.config.cluster.peers.clone() else { return Ok(()) };
+        let handle = self.outside.handle().map_err(|error| vec![format!("no threads for cluster.peers: {error}")])?;
+        let neighbours = Neighbours::start(self, &configured, &handle)?;
+        tracing::info!(address = neighbours.address(), "other nodes may connect");
+        // Called once, at the start.
+        let _ = self.neighbours.set(neighbours);
+        Ok(())
     }
 
     /// Whether new work is left to others.
@@ -170,6 +197,7 @@ impl Node {
             in_progress: self.in_progress() as u64,
             pending: self.pending.len() as u64,
             skew: 0,
+            peers: self.neighbours.get().map(|own| own.address().to_owned()).unwrap_or_default(),
         });
     }
 
@@ -257,6 +285,7 @@ fn needs_start(old: &Config, new: &Config) -> Vec<&'static str> {
         ("cluster.share", old.cluster.share != new.cluster.share),
         ("cluster.dead_after", old.cluster.dead_after != new.cluster.dead_after),
         ("cluster.redis", old.cluster.redis != new.cluster.redis),
+        ("cluster.peers", old.cluster.peers != new.cluster.peers),
         ("cluster.store", old.cluster.store != new.cluster.store),
         ("cluster.when_store_is_lost", old.cluster.when_store_is_lost != new.cluster.when_store_is_lost),
         ("telemetry.log_format", old.telemetry.log_format != new.telemetry.log_format),
@@ -330,6 +359,9 @@ impl Control for Node {
         metrics.store_failing.set(health.failing.into());
         if let Some(stats) = self.store.stats() {
             metrics.shared_store.show(&stats, &self.store.nodes());
+        }
+        if let Some(neighbours) = self.neighbours.get() {
+            metrics.peers.show(neighbours.peers(), &metrics.limit_hits);
         }
         let lost = self.tracing.as_ref().map_or(0, |tracing| tracing.dropped());
         metrics.traces_dropped.inc_by(lost.saturating_sub(metrics.traces_dropped.get()));

@@ -102,6 +102,8 @@ fn serve(node: Arc<Node>, config: &Config, threads: usize) -> anyhow::Result<Run
             "the kernel gives smaller receive buffers than listen.receive_buffer: raise net.core.rmem_max, or bursts are lost"
         );
     }
+    node.meet_others().map_err(|faults| anyhow!(faults.join("\n")))?;
+    node.tell_others();
     node.wanted.store(groups.iter().map(Vec::len).sum(), Ordering::Relaxed);
     let (admin, admin_address) = admin(&node, config)?;
 

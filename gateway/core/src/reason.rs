@@ -348,6 +348,47 @@ reasons! {
     StoreSettling = "ORT-514", "store_settling", BackEnd,
         "The store has just failed over, and nobody is prompted for 2 s, until the nodes have said again what they hold.",
         "Nothing; the NAS's next packet tries again.";
+    PeerUnreachable = "ORT-530", "peer_unreachable", Node,
+        "The packet goes on at another node, and the connection to it is not there, or broke before it answered; nothing was \
+         answered.",
+        "See orthrus_peer_up and the log lines on the peer; the NAS's next packet tries again.";
+    PeerLate = "ORT-531", "peer_late", Node,
+        "The packet was sent to the node that can go on with it, which did not answer in time.",
+        "See what that node waits for; the NAS's next packet tries again.";
+    PeerBusy = "ORT-532", "peer_busy", Node,
+        "As many packets as cluster.peers.in_flight allows are on their way to or from that node, or it takes no new ones.",
+        "Find out why that node is slow, or raise the limit.";
+    PeerRefused = "ORT-533", "peer_refused", Node,
+        "The node that can go on with the packet did not take it: it does not know the RADIUS client, or another secret of it.",
+        "Give all nodes the same [[clients]]; that node's own log line says what is wrong.";
+    SelfSignInSecondFactor = "ORT-534", "self_sign_in_second_factor", Node,
+        "The policy that fits the user of [health.sign_in] asks for a second factor. Nobody was asked.",
+        "Put a policy with users = [that name] and second_factor = \"off\" before the others.";
+    SelfSignInFailed = "ORT-535", "self_sign_in_failed", Node,
+        "The user of [health.sign_in] could not be signed in.",
+        "See the sign-in's own log line just before: it says which step failed.";
+    PeerUntrusted = "ORT-540", "peer_untrusted", Peer,
+        "Somebody spoke to cluster.peers.listen without a certificate of cluster.peers.ca_file, or did not accept ours.",
+        "If it is a node, give it a certificate of that authority, and both the same ca_file. Otherwise find out who it is, and \
+         firewall the port.";
+    PeerOtherName = "ORT-541", "peer_other_name", Peer,
+        "The certificate of a peer does not carry the name that the peer gives, or the name that was called.",
+        "Give the node a certificate with its cluster.node_id as a DNS name. If it has one, somebody uses another's certificate.";
+    PeerNoMember = "ORT-542", "peer_no_member", Peer,
+        "A peer with a good certificate is no node that the shared store knows alive.",
+        "Give it the same store and cluster.key_file as the others. If it is no node, withdraw its certificate.";
+    PeerGarbage = "ORT-543", "peer_garbage", Peer,
+        "What came from a peer is no message, or longer than one may be.",
+        "If it is a node, report it. Otherwise find out who it is, and firewall the port.";
+    PeerOtherVersion = "ORT-544", "peer_other_version", Node,
+        "A peer speaks no version of the protocol between nodes that this release speaks.",
+        "Bring the two nodes to releases that follow each other.";
+    PeerSilent = "ORT-545", "peer_silent", Peer,
+        "A connection did not say who it is within cluster.peers.timeout, or nothing was heard on it for three times as long.",
+        "If it is a node, look at the network to it and at its load. Otherwise find out who it is, and firewall the port.";
+    PeerTooMany = "ORT-546", "peer_too_many", Peer,
+        "As many connections as cluster.peers.connections allows had not said who they are; a new one was closed.",
+        "Find out who opens them, and firewall the port.";
     StoreUnavailable = "ORT-601", "store_unavailable", BackEnd,
         "The store did not take a record, so nothing was answered.",
         "See the store's own log line; with the memory store, look at the disk of state_dir.";

@@ -3,12 +3,13 @@
 use super::delayed::Delayed;
 use super::exchange::{Entropy, Exchange};
 use super::keeper::Guard;
-use super::messages::{Batch, Datagram, Due, Replied};
+use super::messages::{Batch, Datagram, Due, Forwarded, Replied};
 use crate::clock;
 use crate::learned::Lesson;
 use crate::listen::reply_to::ReplyTo;
 use crate::listen::udp::{Bound, Outgoing, UdpSocket};
 use crate::node::{Active, Node};
+use crate::peers::Answered;
 use crate::telemetry::metrics::ClientMeters;
 use actix::prelude::*;
 use futures_util::Stream;
@@ -16,7 +17,7 @@ use gateway_core::config::{Client, Require};
 use gateway_core::event::Event;
 use gateway_core::exchange::admission::{Admission, Kind, admit};
 use gateway_core::exchange::duplicates::{Duplicates, End, Key, Seen};
-use gateway_core::exchange::{Request, digest};
+use gateway_core::exchange::{PACKET_DEADLINE, Request, digest};
 use gateway_core::radius::{Attributes, Code, Packet, encode_reply};
 use gateway_core::reason::Reason;
 use gateway_core::time::Timestamp;
@@ -30,6 +31,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// The node that waits for what becomes of a packet which it received.
+type Asked = Option<oneshot::Sender<Answered>>;
 
 type Outbox = Rc<RefCell<VecDeque<Outgoing>>>;
 
@@ -87,7 +92,7 @@ impl Listener {
             let reason = Reason::UnknownClient;
             return self.node.observer.observe(Event::Dropped { client: None, source, reason, detail: None }, now);
         };
-        if let Err((reason, detail)) = self.admit(datagram, &client, active, now, ctx) {
+        if let Err((reason, detail)) = self.admit(datagram, &client, active, now, ctx, &mut None) {
             self.node
                 .observer
                 .observe(Event::Dropped { client: Some(client.name.clone()), source, reason, detail }, now);
@@ -101,6 +106,7 @@ impl Listener {
         active: &Arc<Active>,
         now: Timestamp,
         ctx: &Context<Self>,
+        asked: &mut Asked,
     ) -> Result<(), (Reason, Option<&'static str>)> {
         let Datagram { bytes, peer, local, truncated } = datagram;
         if truncated {
@@ -110,7 +116,7 @@ impl Listener {
         let known = self.node.learned.source(peer.ip(), self.last_secret.get(&peer.ip()).copied().unwrap_or(0));
         let admission = admit(&packet, client, known).map_err(|reason| (reason, None))?;
         self.learn(peer.ip(), client, admission, known.signs);
-        if admission.kind == Kind::Status {
+        if admission.kind == Kind::Status && asked.is_none() {
             return self.answer_status(&packet, client, admission, (peer, local), active, now);
         }
         self.meters(&client.name).access_requests.inc();
@@ -121,7 +127,13 @@ impl Listener {
         match self.duplicates.look(&key, digest) {
             Seen::New => {}
             seen => {
-                self.duplicate(seen, client, &key, now);
+                match asked.take() {
+                    None => self.duplicate(seen, client, &key, now),
+                    Some(answer) => {
+                        let end = if let Seen::Finished(reply) = seen { End::Replied(reply) } else { End::Forgotten };
+                        let _ = answer.send(Ok((end, None)));
+                    }
+                }
                 return Ok(());
             }
         }
@@ -140,7 +152,20 @@ impl Listener {
         if evicted > 0 {
             self.node.observer.metrics.limit_hits.with_label_values(&["cached_replies"]).inc_by(evicted);
         }
-        let reply_to = ReplyTo::Udp { listener: ctx.address().recipient(), client: client.name.clone(), key, serial };
+        let (listener, name) = (ctx.address().recipient(), client.name.clone());
+        if asked.is_none()
+            && let Some(owner) = self.node.elsewhere(request.state.as_deref())
+        {
+            let patience = client.answer_within.unwrap_or(active.setting.config.attempts.deadline).max(PACKET_DEADLINE);
+            let datagram = Datagram { bytes, peer, local, truncated };
+            let sent = self.node.send_elsewhere(&owner, &datagram, now, patience);
+            super::forward::wait(sent, (self.node.clone(), permit), (listener, name, key, serial));
+            return Ok(());
+        }
+        let reply_to = match asked.take() {
+            None => ReplyTo::Udp { listener, client: name, key, serial },
+            Some(answer) => ReplyTo::Peer { answer, listener, client: name, key, serial },
+        };
         let shared = (self.node.clone(), active.clone());
         let entropy = self.entropy.clone();
         Exchange::new(request, bytes, admission.secret, reply_to, entropy, shared, permit).start();
@@ -264,6 +289,7 @@ impl Actor for Listener {
         match UdpSocket::new(bound) {
             Ok(socket) => {
                 ctx.add_stream(Datagrams { socket, outbox: self.outbox.clone(), node: self.node.clone(), rest: false });
+                self.node.listeners.add(address, thread, ctx.address().recipient());
                 self.serving = true;
                 self.node.listening.fetch_add(1, Ordering::Relaxed);
             }
@@ -305,6 +331,11 @@ impl Handler<Replied> for Listener {
 
     fn handle(&mut self, replied: Replied, ctx: &mut Context<Self>) {
         let now = clock::now();
+        if replied.elsewhere {
+            let Replied { key, serial, end, .. } = replied;
+            self.duplicates.finish(key, serial, end, now);
+            return;
+        }
         match replied.not_before.filter(|time| now < *time) {
             Some(time) if self.may_delay() => {
                 let first = self.delayed.next();
@@ -351,6 +382,28 @@ impl Listener {
                 self.node.observer.observe(Event::Dropped { client: Some(client), source, reason, detail: None }, now);
             }
             End::Forgotten | End::Discarded => {}
+        }
+    }
+}
+
+impl Handler<Forwarded> for Listener {
+    type Result = ();
+
+    /// As if the packet had come to the socket, but for where the reply goes.
+    fn handle(&mut self, Forwarded { datagram, received, answer }: Forwarded, ctx: &mut Context<Self>) {
+        let active = self.node.active().clone();
+        let (source, mut asked) = (datagram.peer, Some(answer));
+        let client = active.clients.find(source.ip()).cloned();
+        let admitted = match &client {
+            Some(client) => self.admit(datagram, client, &active, received, ctx, &mut asked),
+            None => Err((Reason::UnknownClient, None)),
+        };
+        if let Err((reason, detail)) = admitted {
+            let client = client.map(|client| client.name.clone());
+            self.node.observer.observe(Event::Dropped { client, source, reason, detail }, clock::now());
+            if let Some(answer) = asked {
+                let _ = answer.send(Err(reason));
+            }
         }
     }
 }

@@ -1,12 +1,14 @@
 //! The protocol between actors. Requests go downward only (listener to exchange to back end); upward goes a notice without
 //! reply, so that no two actors can wait for each other.
 
+use crate::peers::Answered;
 use actix::Message;
 use gateway_core::exchange::News;
 use gateway_core::exchange::duplicates::{End, Key};
 use gateway_core::time::Timestamp;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tokio::sync::oneshot;
 
 /// Datagrams as they came in, at most one batch.
 #[derive(Debug)]
@@ -38,9 +40,26 @@ pub struct Replied {
     pub end: End,
     /// The soonest that it may be known; `None`: at once.
     pub not_before: Option<Timestamp>,
+    /// Another node received the packet and has the reply: here it is only kept.
+    pub elsewhere: bool,
 }
 
 impl Message for Replied {
+    type Result = ();
+}
+
+/// A packet that another node received.
+#[derive(Debug)]
+pub struct Forwarded {
+    /// As it came there.
+    pub datagram: Datagram,
+    /// When, by the clock of this node.
+    pub received: Timestamp,
+    /// Who waits for what becomes of it.
+    pub answer: oneshot::Sender<Answered>,
+}
+
+impl Message for Forwarded {
     type Result = ();
 }
 

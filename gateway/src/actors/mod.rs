@@ -12,6 +12,7 @@
 mod delayed;
 pub mod driver;
 pub mod exchange;
+mod forward;
 pub mod keeper;
 pub mod listener;
 pub mod messages;

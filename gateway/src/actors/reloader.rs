@@ -75,7 +75,8 @@ fn round(node: &Node, registry: &Registry) {
         // What came of it is logged where it happens.
         let _ = node.reload();
     }
-    for (factor, reload) in node.active().backends.reload_if_changed() {
+    let peers = node.neighbours.get().map(|own| (Arc::from("cluster.peers"), own.reload_if_changed()));
+    for (factor, reload) in node.active().backends.reload_if_changed().into_iter().chain(peers) {
         let good = node.observer.metrics.last_reload.with_label_values(&[&factor]);
         match reload {
             Reload::Unchanged => {}

@@ -2,6 +2,7 @@
 
 use super::exchange::{Entropy, Exchange};
 use super::keeper::Guard;
+use super::messages::Replied;
 use crate::backends::hashing::HashingPool;
 use crate::backends::watched::Reload;
 use crate::backends::{Answer, Backends, FirstFactor};
@@ -9,6 +10,7 @@ use crate::clock;
 use crate::learned::Learned;
 use crate::listen::reply_to::ReplyTo;
 use crate::node::{Node, Parts};
+use crate::peers::Answered;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::observer::Observer;
 use crate::telemetry::trace::Tracing;
@@ -17,6 +19,7 @@ use admin_api::Control;
 use cluster::{Journal, MemoryStore, Settings};
 use gateway_core::attempt::record::Owner;
 use gateway_core::attempt::state::Keyring;
+use gateway_core::exchange::duplicates::{End, Key};
 use gateway_core::exchange::{Request, digest};
 use gateway_core::factor::{FirstFactorAnswer, FirstFactorQuestion, NeedMore, Offer, Proved};
 use gateway_core::radius::{
@@ -30,7 +33,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 mod traces;
 
@@ -62,6 +65,30 @@ impl FirstFactor for Scripted {
     fn reload_if_changed(&self) -> Reload {
         Reload::Unchanged
     }
+}
+
+/// Keeps nothing.
+struct Deaf;
+
+impl Actor for Deaf {
+    type Context = Context<Self>;
+}
+
+impl Handler<Replied> for Deaf {
+    type Result = ();
+
+    fn handle(&mut self, replied: Replied, _: &mut Context<Self>) {
+        assert!(replied.elsewhere, "the reply would leave from here too");
+    }
+}
+
+/// Another node that waits.
+fn to_peer() -> (ReplyTo, oneshot::Receiver<Answered>) {
+    let (answer, answered) = oneshot::channel();
+    let address: SocketAddr = "192.0.2.1:1024".parse().unwrap();
+    let key = Key { source: address, local: address, identifier: 7 };
+    let listener = Deaf.start().recipient();
+    (ReplyTo::Peer { answer, listener, client: "vpn".into(), key, serial: 1 }, answered)
 }
 
 struct Bench {
@@ -165,10 +192,10 @@ async fn a_reply_finds_its_way_over_a_stream_and_to_a_peer() {
         assert_eq!(read(&reply).code(), Code::ACCESS_ACCEPT, "{password}");
         assert_eq!(read(&reply).first(attribute::CLASS), Some(b"staff".as_slice()));
     }
-    let (link, mut replies) = mpsc::channel(1);
-    bench.send("wrong", None, ReplyTo::Peer { link, token: 42 });
-    let (token, reply) = replies.recv().await.unwrap();
-    assert_eq!((token, read(&reply.unwrap()).code()), (42, Code::ACCESS_REJECT));
+    let (reply_to, reply) = to_peer();
+    bench.send("wrong", None, reply_to);
+    let Ok((End::Replied(reply), Some(_))) = reply.await.unwrap() else { panic!("a reply that is delayed") };
+    assert_eq!(read(&reply).code(), Code::ACCESS_REJECT);
 }
 
 #[actix_rt::test]
@@ -186,9 +213,9 @@ async fn a_first_factor_may_ask_for_another_round() {
 #[actix_rt::test]
 async fn an_exchange_that_panics_is_silent_and_gives_its_permit_back() {
     let bench = bench();
-    let (link, mut replies) = mpsc::channel(1);
-    bench.send("panic", None, ReplyTo::Peer { link, token: 1 });
-    assert_eq!(replies.recv().await.unwrap(), (1, None));
+    let (reply_to, reply) = to_peer();
+    bench.send("panic", None, reply_to);
+    assert_eq!(reply.await.unwrap(), Ok((End::Forgotten, None)));
     while bench.node.in_progress() > 0 {
         actix_rt::task::yield_now().await;
     }

@@ -64,7 +64,7 @@ pub(crate) fn text(path: &Path, most: usize) -> Result<String, String> {
 }
 
 /// Parts of keys whose file the checks fetch: that it is not there is a fault already.
-const FETCHED: [&str; 3] = ["secret", "key", "headers"];
+const FETCHED: [&str; 4] = ["secret", "key", "headers", "password"];
 
 /// Warns of files with secrets that everybody on the machine may open, and of user and token files that are not there.
 pub(super) fn check_permissions(raw: &Raw, folder: &Path, report: &mut Report) {

@@ -2,11 +2,12 @@
 //! not handle it.
 
 use crate::actors::messages::Replied;
+use crate::peers::Answered;
 use actix::Recipient;
 use gateway_core::exchange::duplicates::{End, Key};
 use gateway_core::time::Timestamp;
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// Where the one reply of an exchange goes, or the news that there is none.
 #[derive(Debug)]
@@ -27,16 +28,23 @@ pub enum ReplyTo {
     Stream(mpsc::Sender<Arc<[u8]>>),
     /// To the node that received the packet, which answers under its own address.
     Peer {
-        /// The link to it.
-        link: mpsc::Sender<(u64, Option<Arc<[u8]>>)>,
-        /// What the other node calls the packet.
-        token: u64,
+        /// Who waits for it there.
+        answer: oneshot::Sender<Answered>,
+        /// The listener that took it, on this thread: it keeps the reply for duplicates.
+        listener: Recipient<Replied>,
+        /// The RADIUS client's name.
+        client: Arc<str>,
+        /// Where to and from at the other node, and under which identifier.
+        key: Key,
+        /// The entry in the duplicate table.
+        serial: u64,
     },
 }
 
 impl ReplyTo {
     /// Ends the exchange: with a reply, or in silence. `not_before`: the soonest that a reply may be sent. A datagram's listener
-    /// keeps it until then; whoever answers for a stream or a peer does so itself.
+    /// keeps it until then; whoever answers for a stream does so itself, and the node that
+    /// received the packet is told.
     pub fn finish(self, end: End, not_before: Option<Timestamp>) {
         let reply = match &end {
             End::Replied(reply) => Some(reply.clone()),
@@ -45,16 +53,18 @@ impl ReplyTo {
         match self {
             // Bounded by the permits: one for each request in progress.
             Self::Udp { listener, client, key, serial } => {
-                listener.do_send(Replied { key, client, serial, end, not_before });
+                listener.do_send(Replied { key, client, serial, end, not_before, elsewhere: false });
             }
-            // A link that is full or gone has nobody who waits: the NAS or the peer asks again.
+            // A stream that is full or gone has nobody who waits: the NAS asks again.
             Self::Stream(connection) => {
                 if let Some(reply) = reply {
                     let _ = connection.try_send(reply);
                 }
             }
-            Self::Peer { link, token } => {
-                let _ = link.try_send((token, reply));
+            Self::Peer { answer, listener, client, key, serial } => {
+                listener.do_send(Replied { key, client, serial, end: end.clone(), not_before, elsewhere: true });
+                // Whoever does not wait any more has told its NAS nothing, which asks again.
+                let _ = answer.send(Ok((end, not_before)));
             }
         }
     }

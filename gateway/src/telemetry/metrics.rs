@@ -52,6 +52,8 @@ pub struct Metrics {
     pub store_records: IntGauge,
     /// What a store that nodes share counts.
     pub shared_store: super::store::SharedStore,
+    /// Connections between nodes.
+    pub peers: super::peers::PeerMetrics,
     /// Whether the store's last write failed.
     pub store_failing: IntGauge,
     /// Limits met, by limit.
@@ -257,6 +259,7 @@ impl Metrics {
                 ),
             )?,
             shared_store: super::store::SharedStore::new(r)?,
+            peers: super::peers::PeerMetrics::new(r)?,
             store_failing: register(r, IntGauge::new("orthrus_store_failing", "1 while the store cannot be written."))?,
             limit_hits: counters(
                 r,

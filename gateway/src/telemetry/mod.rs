@@ -4,6 +4,7 @@
 pub mod log;
 pub mod metrics;
 pub mod observer;
+mod peers;
 pub mod reference;
 pub mod ring;
 pub mod store;

@@ -26,7 +26,7 @@ const CHAPTERS: [(&str, &str); 6] = [
     ("ORT-2", "Name and first factor"),
     ("ORT-3", "Policies"),
     ("ORT-4", "Second factor"),
-    ("ORT-5", "State and challenges"),
+    ("ORT-5", "State, challenges and other nodes"),
     ("ORT-6", "Store, deadlines, faults"),
 ];
 

@@ -148,6 +148,7 @@ impl World<'_> {
             station: facts.device.map(|device| vec![b'd', device].into()),
             port: None,
             signed: true,
+            synthetic: false,
             received: clock,
             thread: 0,
         };

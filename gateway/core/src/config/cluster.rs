@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
-    RawRedis, Redis, Surroundings,
+    Peers, RawPeers, RawRedis, Redis, Surroundings,
     names::{is_label, label},
     report::Report,
     secrets::{Reference, fetch},
@@ -56,6 +56,8 @@ pub struct RawCluster {
     pub dead_after: Span,
     /// The Redis that nodes share.
     pub redis: RawRedis,
+    /// How nodes speak to each other.
+    pub peers: RawPeers,
 }
 
 impl Default for RawCluster {
@@ -70,6 +72,7 @@ impl Default for RawCluster {
             when_store_is_lost: WhenStoreIsLost::default(),
             dead_after: Span::secs(5),
             redis: RawRedis::default(),
+            peers: RawPeers::default(),
         }
     }
 }
@@ -134,6 +137,8 @@ pub struct Cluster {
     pub dead_after: Duration,
     /// The shared store; `None` where there is none.
     pub redis: Option<Redis>,
+    /// How nodes speak to each other; `None`: they do not.
+    pub peers: Option<Peers>,
 }
 
 /// As many octets as the keys that are derived from it have.
@@ -160,6 +165,7 @@ impl RawCluster {
             }
             self.redis.check(report, around)
         });
+        let peers = self.peers.check(report, around, redis.is_some());
         let path = "cluster.node_id";
         let node_id = match &self.node_id {
             Some(name) => label(report, path, name),
@@ -183,6 +189,7 @@ impl RawCluster {
             when_store_is_lost,
             dead_after,
             redis,
+            peers,
         }
     }
 }

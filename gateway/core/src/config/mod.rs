@@ -16,12 +16,14 @@ mod dictionary;
 mod doors;
 mod entra;
 mod first_factor;
+mod health;
 mod identity;
 mod limits;
 mod listen;
 mod names;
 mod networks;
 mod onboarding;
+mod peers;
 mod policies;
 mod redis;
 mod reply;
@@ -45,11 +47,13 @@ pub use entra::{
     VoiceOverride,
 };
 pub use first_factor::{FileFactor, FirstFactor, FirstFactorKind, FirstFactorType, RawFirstFactor};
+pub use health::{Health, RawHealth, RawSelfSignIn, SelfSignIn};
 pub use identity::{Case, Identity, RawIdentity};
 pub use limits::{Limits, RawLimits};
 pub use listen::{Listen, RawListen};
 pub use names::nearest;
 pub use onboarding::{Day, Onboarding};
+pub use peers::{Peers, RawPeers};
 pub use policies::{Outcome, Policy, RawPolicy, SecondFactorNeed, Values};
 pub use redis::{RawRedis, Redis, RedisMode, RedisTls};
 pub use report::{Fault, Faults, Report, Warning};
@@ -67,6 +71,7 @@ use std::{
     sync::Arc,
 };
 
+use crate::identity::Rules;
 use crate::policy;
 use crate::radius::Dictionary;
 use crate::time::Timestamp;
@@ -115,6 +120,8 @@ pub struct Raw {
     pub limits: RawLimits,
     /// What nodes share.
     pub cluster: RawCluster,
+    /// What balancers look at.
+    pub health: RawHealth,
     /// Health and metrics.
     pub admin: RawAdmin,
     /// What is written down, and where traces go.
@@ -152,12 +159,14 @@ pub struct Config {
     pub limits: Limits,
     /// What nodes share.
     pub cluster: Cluster,
+    /// What balancers look at.
+    pub health: Health,
     /// Health and metrics.
     pub admin: Admin,
     /// What is written down, and where traces go.
     pub telemetry: Telemetry,
     /// Sixteen hexadecimal digits that are the same on two nodes if their configuration is: for `config_info`. Taken over
-    /// every key with its default, `cluster.node_id` excepted. The contents of files (secrets, users, tokens) do not enter it.
+    /// every key with its default, those excepted that name one node: `cluster.node_id` and where its peers and balancers find it. The contents of files (secrets, users, tokens) do not enter it.
     pub version: String,
 }
 
@@ -221,6 +230,7 @@ impl Raw {
             now: around.now,
         };
         let policies = policies::check(&self.policies, report, &policy_references);
+        let health = self.health.check(report, around, &first_factors, &policies, &Rules::from(&identity));
         let config = Config {
             state_dir: around.resolve(self.state_dir.as_deref().unwrap_or(Path::new(""))),
             reload_on_change: self.reload_on_change.unwrap_or(true),
@@ -236,6 +246,7 @@ impl Raw {
             attempts: self.attempts.check(report),
             limits: self.limits.check(report),
             cluster: self.cluster.check(report, around),
+            health,
             admin: self.admin.check(report),
             telemetry: self.telemetry.check(report, around),
             version: self.version(),
@@ -289,6 +300,8 @@ impl Raw {
             ("cluster.redis.password_file".to_owned(), &shared.redis.password_file),
             ("cluster.redis.sentinel_password_file".to_owned(), &shared.redis.sentinel_password_file),
             ("cluster.redis.tls_key_file".to_owned(), &shared.redis.tls_key_file),
+            ("cluster.peers.key_file".to_owned(), &shared.peers.key_file),
+            ("health.sign_in.password_file".to_owned(), &self.health.sign_in.password_file),
         ];
         let headers = [("telemetry.otlp_headers_file".to_owned(), &self.telemetry.otlp_headers_file)];
         let all = clients.chain(first).chain(second).chain(cluster).chain(headers);
@@ -299,6 +312,7 @@ impl Raw {
     fn version(&self) -> String {
         let mut shared = self.clone();
         shared.cluster.node_id = None;
+        (shared.cluster.peers.listen, shared.cluster.peers.address, shared.health.listen) = (None, None, None);
         // Maps are sorted and keys are text, so that this cannot fail and is the same everywhere.
         let text = serde_json::to_vec(&shared).unwrap_or_default();
         Sha256::digest(text).iter().take(8).map(|octet| format!("{octet:02x}")).collect()

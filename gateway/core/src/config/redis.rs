@@ -150,7 +150,8 @@ pub struct RedisTls {
     pub client: Option<(Secret, Secret)>,
 }
 
-fn address(text: &str) -> Option<(String, u16)> {
+/// `host:port`, with an IPv6 address in brackets.
+pub(super) fn host_and_port(text: &str) -> Option<(String, u16)> {
     let (host, port) = text.rsplit_once(':')?;
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let port: u16 = port.parse().ok().filter(|port| *port != 0)?;
@@ -167,7 +168,7 @@ impl RawRedis {
         }
         let mut addresses = Vec::new();
         for (index, text) in self.addresses.iter().enumerate() {
-            match address(text) {
+            match host_and_port(text) {
                 Some(address) => addresses.push(address),
                 None => report.fault(
                     format!("{HERE}.addresses[{index}]"),

@@ -178,6 +178,9 @@ impl Facts {
             // The configuration's check refuses such a policy; without a factor to ask nothing is proved.
             return self.refuse(Reason::NoProof, turn);
         };
+        if self.request.synthetic {
+            return self.refuse(Reason::SelfSignInSecondFactor, turn);
+        }
         self.second_factor = Some(factor.clone());
         turn.ask(Question::Enrolment { factor: factor.clone(), user: self.identity.clone() });
         let authorization = Authorization {

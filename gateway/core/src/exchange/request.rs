@@ -37,6 +37,8 @@ pub struct Request {
     pub proxy_state: usize,
     /// A right Message-Authenticator showed that it comes from the client.
     pub signed: bool,
+    /// It is the node's own, to see that it works: nobody is asked for a second factor.
+    pub synthetic: bool,
     /// When it arrived.
     pub received: Timestamp,
     /// On which thread of this node.
@@ -70,6 +72,7 @@ impl Request {
             attributes: None,
             proxy_state: packet.all(attribute::PROXY_STATE).map(|value| value.len() + 2).sum(),
             signed,
+            synthetic: false,
             received,
             thread,
         }

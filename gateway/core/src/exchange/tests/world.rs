@@ -358,6 +358,7 @@ impl World {
             attributes: None,
             proxy_state: 0,
             signed: packet.signed,
+            synthetic: false,
             received: self.now,
             thread: 3,
         };
