@@ -46,7 +46,7 @@ pub struct Readiness {
 /// One thing that readiness looks at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// Its name: `listeners`, `permits`, `store`, `node_id`, `draining`.
+    /// Its name: `listeners`, `permits`, `store`, `node_id`, `clock`, `configuration`, `back_ends`, `sign_in`, `peers`, `draining`.
     pub name: &'static str,
     /// Whether it is well.
     pub ok: bool,
@@ -58,6 +58,11 @@ impl Readiness {
     /// Ready if every check is.
     pub fn of(checks: Vec<Check>) -> Self {
         Self { ready: checks.iter().all(|check| check.ok), checks }
+    }
+
+    /// The names of the checks that fail, separated by commas.
+    pub fn failing(&self) -> String {
+        self.checks.iter().filter(|check| !check.ok).map(|check| check.name).collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -6,6 +6,7 @@ pub mod backends;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod health;
 pub mod learned;
 pub mod listen;
 pub mod looks;
@@ -13,6 +14,7 @@ pub mod node;
 
 pub mod peers;
 pub mod pending;
+mod readiness;
 pub mod running;
 pub mod store;
 pub mod telemetry;

@@ -1,6 +1,7 @@
 //! One running gateway: what all its threads share. The configuration and everything built from it is one value that is
 //! swapped whole; the store, the metrics and the permits live as long as the process.
 
+use crate::actors::self_sign_in::Outcomes;
 use crate::backends::Backends;
 use crate::backends::hashing::HashingPool;
 use crate::backends::outside::Outside;
@@ -11,7 +12,7 @@ use crate::peers::{Listeners, Neighbours};
 use crate::pending::Pending;
 use crate::telemetry::observer::Observer;
 use crate::telemetry::trace::Tracing;
-use admin_api::{Check, Control, Readiness};
+use admin_api::{Control, Readiness};
 use arc_swap::ArcSwap;
 use cluster::Store;
 use gateway_core::attempt::record::{AttemptId, Owner};
@@ -55,6 +56,8 @@ pub struct Node {
     pub pending: Pending,
     /// The other nodes, where this one speaks to them.
     pub neighbours: OnceLock<Neighbours>,
+    /// How the node's own sign-ins went.
+    pub self_sign_in: Outcomes,
     /// Who takes packets that other nodes received.
     pub listeners: Listeners,
     /// Writes traces, where a collector is configured.
@@ -130,6 +133,7 @@ impl Node {
             learned,
             pending: Pending::default(),
             neighbours: OnceLock::new(),
+            self_sign_in: Outcomes::default(),
             listeners: Listeners::default(),
             tracing,
             in_progress: AtomicUsize::new(0),
@@ -280,6 +284,8 @@ fn needs_start(old: &Config, new: &Config) -> Vec<&'static str> {
         ("state_dir", old.state_dir != new.state_dir),
         ("listen", old.listen != new.listen),
         ("admin", old.admin != new.admin),
+        ("health.listen", old.health.listen != new.health.listen),
+        ("health.connections", old.health.connections != new.health.connections),
         ("cluster.node_id", old.cluster.node_id != new.cluster.node_id),
         ("cluster.key_file", key(old) != key(new)),
         ("cluster.share", old.cluster.share != new.cluster.share),
@@ -307,52 +313,13 @@ fn activate(config: &Arc<Config>, keyring: &Keyring, owner: &Owner, backends: Ba
 
 impl Control for Node {
     fn readiness(&self) -> Readiness {
-        let (running, wanted) = (self.listening.load(Ordering::Relaxed), self.wanted.load(Ordering::Relaxed));
-        let (used, limit) = (self.in_progress(), self.active().setting.config.limits.in_progress);
-        let store = self.store.health();
-        let draining = self.is_draining();
-        Readiness::of(vec![
-            Check {
-                name: "listeners",
-                ok: running == wanted,
-                detail: format!("{running} of {wanted} sockets are served"),
-            },
-            Check {
-                name: "permits",
-                ok: used < limit,
-                detail: format!("{used} of limits.in_progress = {limit} in use"),
-            },
-            Check {
-                name: "store",
-                ok: !store.failing,
-                detail: if store.lost {
-                    "the shared store cannot be reached: look at Redis, and at the network to it".to_owned()
-                } else if store.failing {
-                    "used codes cannot be written to state_dir: look at its disk".to_owned()
-                } else {
-                    format!("{} records", store.records)
-                },
-            },
-            Check {
-                name: "node_id",
-                ok: !store.conflict,
-                detail: if store.conflict {
-                    "another node that started before has this cluster.node_id: give this one another".to_owned()
-                } else {
-                    String::new()
-                },
-            },
-            Check {
-                name: "draining",
-                ok: !draining,
-                detail: if draining { "new sign-ins are left to other nodes".to_owned() } else { String::new() },
-            },
-        ])
+        self.look()
     }
 
     fn metrics(&self) -> Result<String, String> {
         let metrics = &self.observer.metrics;
         let health = self.store.health();
+        self.show_readiness();
         metrics.in_progress.set(i64::try_from(self.in_progress()).unwrap_or(i64::MAX));
         metrics.mfa_pending.set(i64::try_from(self.pending.len()).unwrap_or(i64::MAX));
         metrics.store_records.set(i64::try_from(health.records).unwrap_or(i64::MAX));

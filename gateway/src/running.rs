@@ -2,6 +2,7 @@
 
 use crate::actors::listener::Listener;
 use crate::actors::reloader::Reloader;
+use crate::actors::self_sign_in::SelfSignIn;
 use crate::backends::hashing::HashingPool;
 use crate::clock::{self, OsEntropy};
 use crate::learned::Learned;
@@ -39,6 +40,8 @@ pub struct Running {
     pub addresses: Vec<SocketAddr>,
     /// Where health and metrics are served.
     pub admin_address: Option<SocketAddr>,
+    /// The health port.
+    pub health_address: Option<SocketAddr>,
 }
 
 /// Starts a node; it serves when this returns. To be called within an actix system. `tracing` was started before, and is
@@ -116,11 +119,16 @@ fn serve(node: Arc<Node>, config: &Config, threads: usize) -> anyhow::Result<Run
             });
         }
     }
+    SelfSignIn::new(node.clone()).start();
+    let health_address = match config.health.listen {
+        Some(address) => Some(crate::health::start(&node, address, config.health.connections)?),
+        None => None,
+    };
     Reloader::new(node.clone()).start();
     for address in &addresses {
         tracing::info!(%address, threads, "listening");
     }
-    Ok(Running { node, arbiters, admin, addresses, admin_address })
+    Ok(Running { node, arbiters, admin, addresses, admin_address, health_address })
 }
 
 type Admin = (Option<ServerHandle>, Option<SocketAddr>);

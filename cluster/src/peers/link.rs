@@ -71,7 +71,7 @@ impl Link {
         self.retire.notify_one();
     }
 
-    fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         let asks = self.waiting().values().any(|waiting| matches!(waiting, Waiting::Reply(_)));
         !asks && self.serving.load(Ordering::Acquire) == 0
     }

@@ -44,7 +44,7 @@ mod tests {
     fn replied(identifier: u8) -> Replied {
         let address = "127.0.0.1:1".parse().unwrap();
         let key = Key { source: address, local: address, identifier };
-        Replied { key, client: "vpn".into(), serial: 0, end: End::Forgotten, not_before: None }
+        Replied { key, client: "vpn".into(), serial: 0, end: End::Forgotten, not_before: None, elsewhere: false }
     }
 
     #[test]

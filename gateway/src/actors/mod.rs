@@ -17,6 +17,7 @@ pub mod keeper;
 pub mod listener;
 pub mod messages;
 pub mod reloader;
+pub mod self_sign_in;
 
 #[cfg(test)]
 mod tests;

@@ -52,6 +52,12 @@ pub struct Metrics {
     pub store_records: IntGauge,
     /// What a store that nodes share counts.
     pub shared_store: super::store::SharedStore,
+    /// What readiness is drawn from, by check.
+    pub ready: IntGaugeVec,
+    /// How long the node's own sign-ins took that went well.
+    pub self_sign_in_seconds: Histogram,
+    /// Those that failed, by why.
+    pub self_sign_in_failures: IntCounterVec,
     /// Connections between nodes.
     pub peers: super::peers::PeerMetrics,
     /// Whether the store's last write failed.
@@ -259,6 +265,28 @@ impl Metrics {
                 ),
             )?,
             shared_store: super::store::SharedStore::new(r)?,
+            ready: gauges(
+                r,
+                "orthrus_ready",
+                "1 for a check of /readyz that is well, 0 for one that makes this node not ready.",
+                &["check"],
+            )?,
+            self_sign_in_seconds: register(
+                r,
+                Histogram::with_opts(
+                    HistogramOpts::new(
+                        "orthrus_self_sign_in_seconds",
+                        "How long sign-ins of health.sign_in took that went well.",
+                    )
+                    .buckets(DURATIONS.to_vec()),
+                ),
+            )?,
+            self_sign_in_failures: counters(
+                r,
+                "orthrus_self_sign_in_failures_total",
+                "Sign-ins of health.sign_in that failed; failure is rejected, challenged, unanswered, unproved or not_taken.",
+                &["failure"],
+            )?,
             peers: super::peers::PeerMetrics::new(r)?,
             store_failing: register(r, IntGauge::new("orthrus_store_failing", "1 while the store cannot be written."))?,
             limit_hits: counters(
