@@ -84,6 +84,11 @@ impl Gateway {
         eventually("the gateway ends", || self.child.try_wait().expect("it is our child"))
     }
 
+    /// Asks it to end, and does not wait for that.
+    pub fn terminate(&self) {
+        self.signal(Signal::SIGTERM);
+    }
+
     /// Kills it, as a crash would.
     pub fn kill(&mut self) {
         self.child.kill().expect("it is our child");

@@ -264,7 +264,8 @@ pub fn free_udp_port(address: impl Into<std::net::IpAddr>) -> u16 {
     socket.local_addr().expect("it is bound").port()
 }
 
-fn free_tcp_port(address: Ipv4Addr) -> u16 {
+/// A TCP port that is free at this address now.
+pub fn free_tcp_port(address: Ipv4Addr) -> u16 {
     let socket = TcpListener::bind((address, 0)).expect("loopback has ports");
     socket.local_addr().expect("it is bound").port()
 }
