@@ -9,7 +9,8 @@
 //! | [`restless`] | a NAS that hides its retransmissions |
 //! | [`token`] | a person's authenticator app |
 //! | [`redis`] | the store that nodes share |
-//! | [`relay`] | a bad network |
+//! | [`relay`], [`cut`] | a bad network |
+//! | [`peers`] | the authority that signs for nodes |
 //! | [`entra`] | an organisation with Entra MFA, simulated |
 //! | [`metrics`] | a scraper |
 //! | [`radclient`], [`pyrad`], [`collector`], [`namespace`] | peers that others wrote, and the networks they live in |
@@ -18,10 +19,12 @@
 pub mod binary;
 pub mod client;
 pub mod collector;
+pub mod cut;
 pub mod entra;
 pub mod gateway;
 pub mod metrics;
 pub mod namespace;
+pub mod peers;
 pub mod pyrad;
 pub mod radclient;
 pub mod redis;

@@ -1,7 +1,7 @@
 //! A Redis of Debian's, and nodes that share it.
 
 use crate::{Setup, eventually};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 use toml::{Table, Value};
@@ -38,6 +38,11 @@ impl Redis {
 
     fn answers(&self) {
         eventually("Redis answers", || TcpStream::connect((self.address, self.port)).ok().map(drop));
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from((self.address, self.port))
     }
 
     /// Kills it, as a crash would.
@@ -82,9 +87,14 @@ impl Setup {
     /// As the node `name` of a cluster that shares this Redis.
     #[must_use]
     pub fn sharing(self, redis: &Redis, name: &str) -> Self {
+        self.sharing_at(redis.address(), name)
+    }
+
+    /// The same, with a Redis that is reached there.
+    #[must_use]
+    pub fn sharing_at(self, address: SocketAddr, name: &str) -> Self {
         let mut section = Table::new();
-        let address = format!("{}:{}", redis.address, redis.port);
-        section.insert("addresses".into(), Value::from(vec![address]));
+        section.insert("addresses".into(), Value::from(vec![address.to_string()]));
         self.set("cluster.store", "redis")
             .set("cluster.key_file", "cluster-key")
             .set("cluster.node_id", name)

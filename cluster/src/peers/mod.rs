@@ -27,7 +27,7 @@ use gateway_core::attempt::record::Owner;
 use gateway_core::reason::Reason;
 use link::Link;
 use rustls::pki_types::ServerName;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -218,17 +218,18 @@ impl Peers {
         }
     }
 
-    /// The other nodes that take connections, by name.
+    /// The other nodes that there is a connection to, or should be, by name.
     pub fn list(&self) -> Vec<Peer> {
         let members = self.shared.others();
         let links = lock(&self.shared.links);
         let times = lock(&self.shared.stats.round_trips);
-        let peer = |member: Member| {
-            let node = member.owner.node.clone();
-            let up = links.get(&node).is_some_and(|link| link.owner == member.owner);
+        let known = members.into_iter().map(|member| member.owner.node);
+        let names: BTreeSet<Arc<str>> = known.chain(links.keys().cloned()).collect();
+        let peer = |node: Arc<str>| {
+            let up = links.contains_key(&node);
             Peer { round_trip: times.get(&node).copied().filter(|_| up), up, node }
         };
-        members.into_iter().map(peer).collect()
+        names.into_iter().map(peer).collect()
     }
 }
 
@@ -286,7 +287,12 @@ impl Shared {
                 return;
             }
             let others = self.others();
-            let gone = |owner: &Owner| !others.iter().any(|member| member.owner == *owner);
+            // A node that has lost the store gives no signs of life there, and needs its connections all the more: one that was
+            // proved goes on until it breaks, or another life of the node is seen.
+            let gone = |owner: &Owner| {
+                others.iter().any(|member| member.owner.node == owner.node && member.owner != *owner)
+                    && !others.iter().any(|member| member.owner == *owner)
+            };
             lock(&self.links).retain(|_, link| {
                 let gone = gone(&link.owner);
                 if gone {
@@ -294,7 +300,8 @@ impl Shared {
                 }
                 !gone
             });
-            lock(&self.stats.round_trips).retain(|node, _| others.iter().any(|member| member.owner.node == *node));
+            let linked: HashSet<Arc<str>> = lock(&self.links).keys().cloned().collect();
+            lock(&self.stats.round_trips).retain(|node, _| linked.contains(node));
             for member in others {
                 if self.settings.owner.node < member.owner.node && lock(&self.dialled).insert(member.owner.clone()) {
                     self.keep(self.clone().dial(member));
