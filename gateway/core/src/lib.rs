@@ -1,6 +1,7 @@
 //! The part of Orthrus that decides. It opens no socket or file, reads no clock, spawns no task and draws no randomness:
 //! time is `now`, randomness is an [`entropy::Entropy`], and everything to be done comes back as an effect.
 
+pub mod accounting;
 pub mod attempt;
 pub mod config;
 pub mod entropy;
