@@ -139,6 +139,9 @@ reasons! {
         "Too little was proved: the client has no first factor and the policy wants no second, or the challenge came by way of \
          a client without first factor.",
         "Give the client a first factor or the policy a second one; keep both kinds of client out of one attempt_group.";
+    SessionLimit = "ORT-320", "session_limit", User,
+        "The user has as many open sessions as max_sessions allows, by what accounting reports.",
+        "The user ends a session. A session that is dead already ends with its Stop, or after accounting.session_timeout.";
     DatumMissing = "ORT-330", "datum_missing", Node,
         "A reply attribute of the policy is made from a datum that nobody knows of this user.",
         "The log line names attribute and datum: give the user or a group of the user that datum, or the template a default, \
@@ -369,6 +372,27 @@ reasons! {
     ReplyTooLong = "ORT-607", "reply_too_long", Node,
         "The reply would be longer than the 4,096 octets of a packet, or its attributes would leave no room for what the protocol adds.",
         "Shorten the reply attributes of the policy named in the log line, or the data that they are made from.";
+    NotAccounting = "ORT-701", "not_accounting", Peer,
+        "A packet on the accounting port is no Accounting-Request.",
+        "Point the NAS's authentication at the authentication port, and its accounting at this one.";
+    AccountingOff = "ORT-702", "accounting_off", Peer,
+        "This client has accounting = false, and sent an Accounting-Request.",
+        "Switch accounting off on the NAS, or remove accounting = false.";
+    BadAccountingAuthenticator = "ORT-703", "bad_accounting_authenticator", Peer,
+        "The Request Authenticator of an Accounting-Request is wrong under every secret of the client (RFC 2866 §3).",
+        "Compare the shared secret for accounting on the NAS and in secret_file; if they agree, somebody forges records.";
+    NoStatusType = "ORT-704", "no_status_type", Peer,
+        "An Accounting-Request has no Acct-Status-Type, so that it does not say what happened (RFC 2866 §5.1).",
+        "Update the NAS.";
+    NoSessionId = "ORT-705", "no_session_id", Peer,
+        "An Accounting-Request has no Acct-Session-Id, so that it does not say of which session it is (RFC 2866 §5.5).",
+        "Update the NAS.";
+    AccountingQueueFull = "ORT-706", "accounting_queue_full", Node,
+        "limits.accounting_queue records wait to be written; the NAS sends this one again.",
+        "Find out why the disk is slow, or raise the limit.";
+    AccountingNotWritten = "ORT-707", "accounting_not_written", Node,
+        "A record could not be made durable, so that it was not answered; the NAS sends it again.",
+        "See the log line of the sink: the disk is full or failing, or the spool is.";
 }
 
 /// Records and audit lines carry the id: the list may grow in the middle, ids never move.

@@ -63,6 +63,8 @@ mod tests {
             answer_within: None,
             first_factor: None,
             attempt_group: name.into(),
+            accounting: true,
+            max_sessions: None,
         })
     }
 

@@ -80,6 +80,13 @@ pub struct RawClient {
     /// other. Use it for the members of one VPN cluster only, as an approval given to one serves the other.
     #[schemars(extend("x-type" = "name", "x-default" = "the client's own name"))]
     pub attempt_group: Option<String>,
+    /// Whether this client's accounting is taken, where `[accounting]` has a sink. With `false` its records are dropped, and it is
+    /// unknown who is connected through it.
+    pub accounting: bool,
+    /// Open sessions that one user may have before a sign-in by way of this client is refused; 0 means any number. Left out,
+    /// `accounting.max_sessions` holds.
+    #[schemars(range(min = 0, max = 10_000), extend("x-default" = "accounting.max_sessions"))]
+    pub max_sessions: Option<u64>,
 }
 
 impl Default for RawClient {
@@ -97,6 +104,8 @@ impl Default for RawClient {
             answer_within: None,
             first_factor: None,
             attempt_group: None,
+            accounting: true,
+            max_sessions: None,
         }
     }
 }
@@ -138,6 +147,10 @@ pub struct Client {
     pub first_factor: Option<Arc<str>>,
     /// Clients of one group share attempts.
     pub attempt_group: Arc<str>,
+    /// Whether its accounting is taken.
+    pub accounting: bool,
+    /// Open sessions that one user may have before a sign-in is refused; `None`: any number.
+    pub max_sessions: Option<usize>,
 }
 
 /// What a client refers to elsewhere.
@@ -152,6 +165,7 @@ pub(super) fn check(
     report: &mut Report,
     around: &Surroundings<'_>,
     references: &References<'_>,
+    max_sessions: Option<usize>,
 ) -> Vec<Arc<Client>> {
     if raw.is_empty() {
         let remedy = "Add a [[clients]] section for each VPN server.";
@@ -178,6 +192,8 @@ pub(super) fn check(
                 Some(group) => label(report, &format!("{section}.attempt_group"), group),
                 None => Arc::clone(&name),
             },
+            accounting: entry.accounting,
+            max_sessions: entry.max_sessions(report, &section, max_sessions),
             name,
         }));
     }
@@ -280,6 +296,16 @@ impl RawClient {
             report.warn(path, problem, "Raise the time limit of the VPN server, and this with it.");
         }
         Some(patience.0)
+    }
+
+    fn max_sessions(&self, report: &mut Report, section: &str, otherwise: Option<usize>) -> Option<usize> {
+        match self.max_sessions {
+            None => otherwise,
+            Some(most) => {
+                let most: usize = report.number(&format!("{section}.max_sessions"), most, 0..=10_000);
+                (most > 0).then_some(most)
+            }
+        }
     }
 
     fn first_factor(&self, report: &mut Report, section: &str, factors: &Names) -> Option<Arc<str>> {

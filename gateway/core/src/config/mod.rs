@@ -6,6 +6,7 @@
 //! file. Checks therefore return a value even for what is wrong; it never leaves this module, because a [`Config`] is only
 //! handed out where there is no fault.
 
+mod accounting;
 mod admin;
 mod attempts;
 mod client_table;
@@ -32,6 +33,7 @@ mod telemetry;
 mod terms;
 mod units;
 
+pub use accounting::{Accounting, FileSink, ForwardSink, RawAccounting};
 pub use admin::{Admin, RawAdmin};
 pub use attempts::{AfterSuccess, Attempts, RawAttempts};
 pub use client_table::ClientTable;
@@ -104,6 +106,8 @@ pub struct Raw {
     pub policies: Vec<RawPolicy>,
     /// Names for attributes.
     pub attributes: Vec<RawAttribute>,
+    /// What NASes report of sessions.
+    pub accounting: RawAccounting,
     /// One person's one try.
     pub attempts: RawAttempts,
     /// How much of everything.
@@ -139,6 +143,8 @@ pub struct Config {
     pub reads_attributes: bool,
     /// The attributes that have names.
     pub dictionary: Arc<Dictionary>,
+    /// What NASes report of sessions.
+    pub accounting: Accounting,
     /// One person's one try.
     pub attempts: Attempts,
     /// How much of everything.
@@ -214,10 +220,12 @@ impl Raw {
             now: around.now,
         };
         let policies = policies::check(&self.policies, report, &policy_references);
+        let state_dir = around.resolve(self.state_dir.as_deref().unwrap_or(Path::new("")));
+        let accounting = self.accounting.check(report, around, &state_dir);
         let config = Config {
-            state_dir: around.resolve(self.state_dir.as_deref().unwrap_or(Path::new(""))),
+            state_dir,
             listen: self.listen.check(report),
-            clients: clients::check(&self.clients, report, around, &client_references),
+            clients: clients::check(&self.clients, report, around, &client_references, accounting.max_sessions),
             first_factors: first_factor::check(&self.first_factor, report, around, &first_factors),
             second_factors: second_factor::check(&self.second_factor, report, around, &second_factors),
             policy_index: policy::Index::new(&policies),
@@ -225,6 +233,7 @@ impl Raw {
             policies,
             dictionary,
             identity,
+            accounting,
             attempts: self.attempts.check(report),
             limits: self.limits.check(report),
             cluster: self.cluster.check(report, around),
@@ -282,7 +291,8 @@ impl Raw {
             ("cluster.redis.sentinel_password_file".to_owned(), &shared.redis.sentinel_password_file),
             ("cluster.redis.tls_key_file".to_owned(), &shared.redis.tls_key_file),
         ];
-        let headers = [("telemetry.otlp_headers_file".to_owned(), &self.telemetry.otlp_headers_file)];
+        let forward = ("accounting.forward_secret_file".to_owned(), &self.accounting.forward_secret_file);
+        let headers = [forward, ("telemetry.otlp_headers_file".to_owned(), &self.telemetry.otlp_headers_file)];
         let all = clients.chain(first).chain(second).chain(cluster).chain(headers);
         all.filter_map(|(path, file)| Some((path, file.as_deref()?))).collect()
     }

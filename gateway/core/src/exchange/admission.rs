@@ -111,6 +111,8 @@ mod tests {
             answer_within: None,
             first_factor: Some(Arc::from("local")),
             attempt_group: "vpn".into(),
+            accounting: true,
+            max_sessions: None,
         }
     }
 

@@ -171,6 +171,10 @@ impl Facts {
             // Who is denied is denied, with or without the policy's own words.
             (Some(reason), reply) => return self.reject(reason, reply.unwrap_or_default(), turn),
         };
+        // Before anybody is prompted: a person who approves must not be refused for what was known before.
+        if self.request.client.max_sessions.is_some_and(|most| self.request.sessions >= most) {
+            return self.refuse(Reason::SessionLimit, turn);
+        }
         if let Some(waived) = SecondProof::waived(policy, None) {
             return self.accept(accept(&self.request.client, first.as_ref(), Some(waived), reply), turn);
         }

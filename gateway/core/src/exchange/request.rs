@@ -33,6 +33,8 @@ pub struct Request {
     pub port: Option<u32>,
     /// Everything that the packet says, where a policy looks at it. It says it of itself: nothing here is proved.
     pub attributes: Option<Attributes>,
+    /// How many sessions the user has open, where `max_sessions` asks for it.
+    pub sessions: usize,
     /// What its Proxy-State takes in the reply, in octets.
     pub proxy_state: usize,
     /// A right Message-Authenticator showed that it comes from the client.
@@ -68,6 +70,7 @@ impl Request {
             station: packet.first(attribute::CALLING_STATION_ID).map(Into::into),
             port,
             attributes: None,
+            sessions: 0,
             proxy_state: packet.all(attribute::PROXY_STATE).map(|value| value.len() + 2).sum(),
             signed,
             received,

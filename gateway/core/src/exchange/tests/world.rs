@@ -356,6 +356,7 @@ impl World {
             station: packet.station.map(Into::into),
             port: packet.port,
             attributes: None,
+            sessions: 0,
             proxy_state: 0,
             signed: packet.signed,
             received: self.now,
