@@ -1,6 +1,7 @@
 //! Orthrus, the part that does: it reads files and the environment, opens sockets, asks back ends and tells what happened.
 //! What is decided is decided in [`gateway_core`]; what is remembered for all nodes is remembered by `cluster`.
 
+pub mod accounting;
 pub mod actors;
 pub mod backends;
 pub mod cli;

@@ -1,6 +1,7 @@
 //! One running gateway: what all its threads share. The configuration and everything built from it is one value that is
 //! swapped whole; the store, the metrics and the permits live as long as the process.
 
+use crate::accounting::Accounting;
 use crate::backends::Backends;
 use crate::backends::hashing::HashingPool;
 use crate::backends::outside::Outside;
@@ -45,6 +46,8 @@ pub struct Node {
     pub store: Arc<dyn Store>,
     /// Takes events.
     pub observer: Observer,
+    /// Where accounting records go, and the sessions that they tell of.
+    pub accounting: Accounting,
     /// Which sources sign.
     pub learned: Learned,
     /// The prompts that are out.
@@ -79,6 +82,8 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// Takes events.
     pub observer: Observer,
+    /// Where accounting records go.
+    pub accounting: Accounting,
     /// Which sources sign.
     pub learned: Learned,
     /// Writes traces.
@@ -103,7 +108,7 @@ impl Node {
     }
 
     fn assemble(parts: Parts, backends: Backends, outside: Outside) -> Arc<Self> {
-        let Parts { config, config_file, keyring, owner, pool, store, observer, learned, tracing } = parts;
+        let Parts { config, config_file, keyring, owner, pool, store, observer, accounting, learned, tracing } = parts;
         let active = activate(&config, &keyring, &owner, backends);
         let node = Self {
             active: ArcSwap::from_pointee(active),
@@ -114,6 +119,7 @@ impl Node {
             config_file,
             store,
             observer,
+            accounting,
             learned,
             pending: Pending::default(),
             tracing,
@@ -228,10 +234,16 @@ impl Node {
 /// The keys that differ and are only read at a start.
 fn needs_start(old: &Config, new: &Config) -> Vec<&'static str> {
     let (a, b) = (&old.limits, &new.limits);
+    let fixed = |config: &Config| {
+        let accounting = &config.accounting;
+        (accounting.listen.clone(), accounting.file.clone())
+    };
     let key = |config: &Config| config.cluster.key.as_ref().map(|key| key.duplicate());
     let changed = [
         ("state_dir", old.state_dir != new.state_dir),
         ("listen", old.listen != new.listen),
+        ("accounting.listen, folder or its rotation", fixed(old) != fixed(new)),
+        ("accounting.forward_to or its spool", old.accounting.forward != new.accounting.forward),
         ("admin", old.admin != new.admin),
         ("cluster.node_id", old.cluster.node_id != new.cluster.node_id),
         ("cluster.key_file", key(old) != key(new)),
@@ -247,6 +259,8 @@ fn needs_start(old: &Config, new: &Config) -> Vec<&'static str> {
         ("limits.password_queue", a.password_queue != b.password_queue),
         ("limits.attempts", a.attempts != b.attempts),
         ("limits.wrong_codes_window (where it is longer now)", a.wrong_codes_window < b.wrong_codes_window),
+        ("limits.accounting_queue", a.accounting_queue != b.accounting_queue),
+        ("limits.accounting_records", a.accounting_records != b.accounting_records),
         ("limits.event_ring", a.event_ring != b.event_ring),
     ];
     changed.into_iter().filter_map(|(key, changed)| changed.then_some(key)).collect()

@@ -1,5 +1,7 @@
 //! `start(config)` brings a node up, and [`Running`] is the node in operation: what `main` and the tests call.
 
+use crate::accounting::Accounting;
+use crate::actors::accounting::AccountingListener;
 use crate::actors::listener::Listener;
 use crate::actors::reloader::Reloader;
 use crate::backends::hashing::HashingPool;
@@ -69,13 +71,16 @@ pub async fn start(
         None => Secret::new(draw::<32>(&mut entropy).to_vec()),
     };
     let metrics = Metrics::new().map_err(|error| anyhow!("the metrics contradict each other: {error}"))?;
+    let metrics = Arc::new(metrics);
+    let accounting = Accounting::start(&config, &metrics, now).context("[accounting]")?;
     let parts = Parts {
         config_file,
         keyring: Keyring::changing(&key, config.cluster.second_key.as_ref(), config.cluster.names_key.as_ref()),
         owner,
         pool: Arc::new(pool),
         store,
-        observer: Observer::new(Arc::new(metrics), limits.event_ring),
+        observer: Observer::new(metrics, limits.event_ring),
+        accounting,
         learned,
         tracing,
         config: config.clone(),
@@ -88,6 +93,10 @@ fn serve(node: Arc<Node>, config: &Config, threads: usize) -> anyhow::Result<Run
     let buffers = Buffers { receive: config.listen.receive_buffer, send: config.listen.send_buffer };
     let mut groups = Vec::new();
     for address in &config.listen.authentication {
+        groups.push(Bound::bind_group(*address, threads, buffers)?);
+    }
+    let authentication = groups.len();
+    for address in &config.accounting.listen {
         groups.push(Bound::bind_group(*address, threads, buffers)?);
     }
     let addresses: Vec<SocketAddr> =
@@ -104,11 +113,16 @@ fn serve(node: Arc<Node>, config: &Config, threads: usize) -> anyhow::Result<Run
     let (admin, admin_address) = admin(&node, config)?;
 
     let arbiters: Vec<Arbiter> = (0..threads).map(|_| Arbiter::new()).collect();
-    for group in groups {
+    for (place, group) in groups.into_iter().enumerate() {
+        let accounting = place >= authentication;
         for (thread, (bound, arbiter)) in group.into_iter().zip(&arbiters).enumerate() {
             let (node, thread) = (node.clone(), u16::try_from(thread).unwrap_or(u16::MAX));
             arbiter.spawn_fn(move || {
-                Listener::new(node, bound, thread).start();
+                if accounting {
+                    AccountingListener::new(node, bound).start();
+                } else {
+                    Listener::new(node, bound, thread).start();
+                }
             });
         }
     }
@@ -175,6 +189,7 @@ impl Running {
             arbiter.stop();
             let _ = arbiter.join();
         }
+        self.node.accounting.stop();
         let left = self.node.in_progress();
         tracing::info!(left, "stopped");
     }

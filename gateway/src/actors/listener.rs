@@ -29,10 +29,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context as TaskContext, Poll};
 
-type Outbox = Rc<RefCell<VecDeque<Outgoing>>>;
+pub(super) type Outbox = Rc<RefCell<VecDeque<Outgoing>>>;
 
 /// Replies that may wait for the kernel. Beyond it they are dropped: the NAS asks again and gets them from the duplicate table.
-const OUTBOX: usize = 65_536;
+pub(super) const OUTBOX: usize = 65_536;
 
 /// One socket on one thread.
 pub struct Listener {
@@ -125,6 +125,9 @@ impl Listener {
             Request::read(&packet, digest, client.clone(), (secret, admission.proved), peer, self.thread, now);
         if active.setting.config.reads_attributes {
             request.keep_attributes(&packet);
+        }
+        if request.client.max_sessions.is_some() {
+            request.sessions = self.node.accounting.count(&request.user_name, now);
         }
         let serial = self.duplicates.begin(key, digest, now);
         let evicted = self.duplicates.take_evicted();
@@ -254,7 +257,7 @@ impl Actor for Listener {
         self.guard = Some(Guard::new(self.node.clone(), format!("listener {}", self.label), again));
         match UdpSocket::new(bound) {
             Ok(socket) => {
-                ctx.add_stream(Datagrams { socket, outbox: self.outbox.clone(), node: self.node.clone(), rest: false });
+                ctx.add_stream(Datagrams::new(socket, self.outbox.clone(), self.node.clone()));
                 self.serving = true;
                 self.node.listening.fetch_add(1, Ordering::Relaxed);
             }
@@ -313,7 +316,7 @@ impl Handler<Replied> for Listener {
 /// The socket as a stream. Replies leave whenever it is polled, and the actor polls it after its mailbox: what many exchanges
 /// answered meanwhile goes out in one call. After each batch it rests once, so that exchanges on this thread get their
 /// turn (an actor polls a ready stream for ever).
-struct Datagrams {
+pub(super) struct Datagrams {
     socket: UdpSocket,
     outbox: Outbox,
     node: Arc<Node>,
@@ -321,6 +324,11 @@ struct Datagrams {
 }
 
 impl Datagrams {
+    /// Of `socket`; what is put into `outbox` is sent.
+    pub(super) fn new(socket: UdpSocket, outbox: Outbox, node: Arc<Node>) -> Self {
+        Self { socket, outbox, node, rest: false }
+    }
+
     fn flush(&mut self, cx: &mut TaskContext<'_>) -> io::Result<()> {
         let mut outbox = self.outbox.borrow_mut();
         while !outbox.is_empty() {

@@ -41,6 +41,14 @@ impl Message for Replied {
     type Result = ();
 }
 
+/// Accounting records are durable, and their answers wait.
+#[derive(Debug)]
+pub struct Answered;
+
+impl Message for Answered {
+    type Result = ();
+}
+
 /// News of the prompt that an exchange waits for.
 #[derive(Debug)]
 pub struct PromptNews(pub News);

@@ -2,6 +2,7 @@
 
 use super::exchange::{Entropy, Exchange};
 use super::keeper::Guard;
+use crate::accounting::Accounting;
 use crate::backends::hashing::HashingPool;
 use crate::backends::watched::Reload;
 use crate::backends::{Answer, Backends, FirstFactor};
@@ -102,13 +103,16 @@ fn bench_with(tracing: Option<Arc<Tracing>>, mut backends: Backends) -> Bench {
     let config = crate::config::load(&dir.path().join("orthrus.toml")).unwrap().config;
     let journal = Journal::open(&config.state_dir, "", clock::now()).unwrap();
     let settings = Settings { limit: 100, wrong_codes_window: Duration::from_secs(900) };
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let accounting = Accounting::start(&config, &metrics, clock::now()).unwrap();
     let parts = Parts {
+        accounting,
         config_file: None,
         keyring: Keyring::new(&Secret::new(vec![1; 32])),
         owner: Owner { node: "a".into(), incarnation: 1 },
         pool: Arc::new(HashingPool::new(1, 1).unwrap()),
         store: Arc::new(MemoryStore::new(journal, settings)),
-        observer: Observer::new(Arc::new(Metrics::new().unwrap()), 100),
+        observer: Observer::new(metrics, 100),
         learned: Learned::load(&config.state_dir, 10).unwrap(),
         tracing,
         config,

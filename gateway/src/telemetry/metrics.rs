@@ -52,6 +52,8 @@ pub struct Metrics {
     pub store_records: IntGauge,
     /// What a store that nodes share counts.
     pub shared_store: super::store::SharedStore,
+    /// What accounting counts.
+    pub accounting: super::accounting::AccountingMeters,
     /// Whether the store's last write failed.
     pub store_failing: IntGauge,
     /// Limits met, by limit.
@@ -256,6 +258,7 @@ impl Metrics {
                     "Records that the memory store holds, or users that this node has a copy of.",
                 ),
             )?,
+            accounting: super::accounting::AccountingMeters::new(r)?,
             shared_store: super::store::SharedStore::new(r)?,
             store_failing: register(r, IntGauge::new("orthrus_store_failing", "1 while the store cannot be written."))?,
             limit_hits: counters(

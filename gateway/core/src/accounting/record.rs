@@ -245,9 +245,10 @@ fn integer(packet: &Packet<'_>, kind: u8) -> Option<u32> {
 /// Which secret the Request Authenticator was made with (RFC 2866 §3): MD5 over the packet with sixteen zero octets in its
 /// place, and the secret. A Message-Authenticator, which is not required here, must be right too if there is one.
 fn signed_by(packet: &Packet<'_>, client: &Client) -> Result<usize, Reason> {
-    let found = client.secrets.iter().position(|secret| {
-        secret::equal(&secret.digest_of_request(packet), packet.authenticator())
-    });
+    let found = client
+        .secrets
+        .iter()
+        .position(|secret| secret::equal(&secret.digest_of_request(packet), packet.authenticator()));
     let found = found.ok_or(Reason::BadAccountingAuthenticator)?;
     match client.secrets.get(found).map(|secret| packet.message_authenticator(secret)) {
         Some(Proof::Valid | Proof::Absent) => Ok(found),

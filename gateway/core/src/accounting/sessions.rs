@@ -171,7 +171,13 @@ impl Sessions {
 
     /// A Stop was heard: the session, if it was known. Its end is remembered either way, because a Stop can overtake its own
     /// Start.
-    pub fn stop(&mut self, client: &Arc<str>, acct_session_id: &[u8], at: Timestamp, now: Timestamp) -> Option<Session> {
+    pub fn stop(
+        &mut self,
+        client: &Arc<str>,
+        acct_session_id: &[u8],
+        at: Timestamp,
+        now: Timestamp,
+    ) -> Option<Session> {
         let key = Key { client: client.clone(), acct_session_id: acct_session_id.into() };
         self.forget_ends(now);
         if self.ended.len() < MOST_ENDED {

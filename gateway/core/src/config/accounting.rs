@@ -189,7 +189,12 @@ impl RawAccounting {
     fn forward(&self, report: &mut Report, around: &Surroundings<'_>, state_dir: &Path) -> Option<ForwardSink> {
         let (least, most) = (Span(Duration::from_millis(100)), Span::secs(30));
         report.within("accounting.forward_timeout", &self.forward_timeout, least, most);
-        report.within("accounting.spool_max_bytes", &self.spool_max_bytes, Size::mebibytes(1), Size::mebibytes(1 << 20));
+        report.within(
+            "accounting.spool_max_bytes",
+            &self.spool_max_bytes,
+            Size::mebibytes(1),
+            Size::mebibytes(1 << 20),
+        );
         let window = report.number("accounting.forward_window", self.forward_window, 1..=200);
         let reference = Reference { file: self.forward_secret_file.as_ref(), env: None, key: "forward_secret" };
         let secret = fetch(report, around, "accounting", &reference);

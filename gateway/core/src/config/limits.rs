@@ -162,11 +162,7 @@ impl RawLimits {
             learned_sources: report.number("limits.learned_sources", self.learned_sources, 0..=1_000_000),
             event_ring: report.number("limits.event_ring", self.event_ring, 0..=1_000_000),
             accounting_queue: report.number("limits.accounting_queue", self.accounting_queue, 16..=1_000_000),
-            accounting_records: report.number(
-                "limits.accounting_records",
-                self.accounting_records,
-                1_000..=50_000_000,
-            ),
+            accounting_records: report.number("limits.accounting_records", self.accounting_records, 1_000..=50_000_000),
             sessions: report.number("limits.sessions", self.sessions, 16..=10_000_000),
         }
     }
