@@ -4,6 +4,7 @@
 pub mod accounting;
 pub mod attempt;
 pub mod config;
+pub mod dynamic_authorization;
 pub mod entropy;
 pub mod event;
 pub mod exchange;

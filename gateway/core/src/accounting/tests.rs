@@ -28,6 +28,7 @@ fn client() -> Client {
         attempt_group: "vpn".into(),
         accounting: true,
         max_sessions: None,
+        dynamic_authorization: crate::config::DynamicAuthorization::default(),
     }
 }
 

@@ -65,6 +65,7 @@ mod tests {
             attempt_group: name.into(),
             accounting: true,
             max_sessions: None,
+            dynamic_authorization: crate::config::DynamicAuthorization::default(),
         })
     }
 

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
-    Surroundings,
+    DynamicAuthorization, RawDynamicAuthorization, Surroundings,
     names::{Names, label},
     networks::networks as networks_at,
     report::Report,
@@ -87,6 +87,8 @@ pub struct RawClient {
     /// `accounting.max_sessions` holds.
     #[schemars(range(min = 0, max = 10_000), extend("x-default" = "accounting.max_sessions"))]
     pub max_sessions: Option<u64>,
+    /// How sessions are ended or changed at this client; see below.
+    pub dynamic_authorization: RawDynamicAuthorization,
 }
 
 impl Default for RawClient {
@@ -106,6 +108,7 @@ impl Default for RawClient {
             attempt_group: None,
             accounting: true,
             max_sessions: None,
+            dynamic_authorization: RawDynamicAuthorization::default(),
         }
     }
 }
@@ -151,6 +154,8 @@ pub struct Client {
     pub accounting: bool,
     /// Open sessions that one user may have before a sign-in is refused; `None`: any number.
     pub max_sessions: Option<usize>,
+    /// How its sessions are ended or changed.
+    pub dynamic_authorization: DynamicAuthorization,
 }
 
 /// What a client refers to elsewhere.
@@ -194,6 +199,7 @@ pub(super) fn check(
             },
             accounting: entry.accounting,
             max_sessions: entry.max_sessions(report, &section, max_sessions),
+            dynamic_authorization: entry.dynamic_authorization.check(report, around, &section),
             name,
         }));
     }

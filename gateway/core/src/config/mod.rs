@@ -15,6 +15,7 @@ mod cluster;
 mod conditions;
 mod dictionary;
 mod doors;
+mod dynamic_authorization;
 mod entra;
 mod first_factor;
 mod identity;
@@ -41,6 +42,7 @@ pub use clients::{Client, RawClient, Require};
 pub use cluster::{Cluster, RawCluster, Share, StoreKind, WhenStoreIsLost};
 pub use conditions::{RawTest, RawTests};
 pub use dictionary::{RawAttribute, RawType};
+pub use dynamic_authorization::{DynamicAuthorization, RawDynamicAuthorization, SessionAttribute};
 pub use entra::{
     AssertionAlg, Cloud, CloudHosts, EntraBegin, EntraCertificate, EntraFactor, EntraMethod, FollowAffinityUrl, Hosts,
     Proxy, RawEntra, RawEntraCertificate, Thumbprint, TlsVersion, TokenEndpoint, UnregisteredCode, UpnEcho,
@@ -92,6 +94,11 @@ pub struct Raw {
     /// below). They add to what is built in and change nothing of it.
     #[schemars(extend("x-type" = "list of paths", "x-default" = "none"))]
     pub dictionaries: Vec<PathBuf>,
+    /// Whether a change of this file, or of a file with a secret that it names, is put in force by itself, as SIGHUP does: a
+    /// second or two after the last change, and only as a whole and without a fault. Set it to `false` to edit the file in
+    /// place and send SIGHUP when it is ready. Files of users and tokens are looked at in any case.
+    #[schemars(extend("x-default" = "true"))]
+    pub reload_on_change: Option<bool>,
     /// Where RADIUS packets come in.
     pub listen: RawListen,
     /// The RADIUS clients.
@@ -125,6 +132,8 @@ pub struct Raw {
 pub struct Config {
     /// Where durable records live.
     pub state_dir: PathBuf,
+    /// Whether a change of the file leads to a reload.
+    pub reload_on_change: bool,
     /// Where packets come in.
     pub listen: Listen,
     /// The RADIUS clients, in the order of the file.
@@ -224,6 +233,7 @@ impl Raw {
         let accounting = self.accounting.check(report, around, &state_dir);
         let config = Config {
             state_dir,
+            reload_on_change: self.reload_on_change.unwrap_or(true),
             listen: self.listen.check(report),
             clients: clients::check(&self.clients, report, around, &client_references, accounting.max_sessions),
             first_factors: first_factor::check(&self.first_factor, report, around, &first_factors),
@@ -268,6 +278,7 @@ impl Raw {
             [
                 (format!("{section}.secret_file"), &client.secret_file),
                 (format!("{section}.previous_secret_file"), &client.previous_secret_file),
+                (format!("{section}.dynamic_authorization.secret_file"), &client.dynamic_authorization.secret_file),
             ]
         });
         let first = self.first_factor.iter().enumerate();

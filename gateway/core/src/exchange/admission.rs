@@ -113,6 +113,7 @@ mod tests {
             attempt_group: "vpn".into(),
             accounting: true,
             max_sessions: None,
+            dynamic_authorization: crate::config::DynamicAuthorization::default(),
         }
     }
 
