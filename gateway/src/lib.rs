@@ -7,6 +7,7 @@ pub mod backends;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod learned;
 pub mod listen;
 pub mod looks;

@@ -24,6 +24,7 @@ use gateway_core::time::Timestamp;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// One configuration and what was built from it.
 pub struct Active {
@@ -59,6 +60,10 @@ pub struct Node {
     pub tracing: Option<Arc<Tracing>>,
     in_progress: AtomicUsize,
     draining: AtomicBool,
+    /// How long a drain may take: as configured, or as the operator said.
+    drain_deadline: Mutex<Duration>,
+    /// Told when an operator wants the node to end.
+    pub ended: tokio::sync::Notify,
     /// Refusals that wait for their time.
     pub delayed: AtomicUsize,
     /// Sockets that are served.
@@ -115,7 +120,8 @@ impl Node {
     }
 
     fn assemble(parts: Parts, backends: Backends, outside: Outside) -> Arc<Self> {
-        let Parts { config, config_file, watched, keyring, owner, pool, store, observer, accounting, learned, tracing } = parts;
+        let Parts { config, config_file, watched, keyring, owner, pool, store, observer, accounting, learned, tracing } =
+            parts;
         let active = activate(&config, &keyring, &owner, backends);
         let node = Self {
             active: ArcSwap::from_pointee(active),
@@ -133,6 +139,8 @@ impl Node {
             tracing,
             in_progress: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
+            drain_deadline: Mutex::new(config.drain_deadline()),
+            ended: tokio::sync::Notify::new(),
             delayed: AtomicUsize::new(0),
             listening: AtomicUsize::new(0),
             wanted: AtomicUsize::new(0),
@@ -156,6 +164,24 @@ impl Node {
     /// Whether new work is left to others.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Begins a drain at an operator's word, and has the process end with it. How long it may take.
+    pub fn leave(&self, deadline: Option<Duration>) -> Duration {
+        let mut allowed = self.drain_deadline.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(deadline) = deadline {
+            *allowed = deadline;
+        }
+        let deadline = *allowed;
+        drop(allowed);
+        self.drain();
+        self.ended.notify_one();
+        deadline
+    }
+
+    /// How long a drain may take.
+    pub fn drain_deadline(&self) -> Duration {
+        *self.drain_deadline.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Requests in progress.
@@ -195,6 +221,7 @@ impl Node {
         let backends = Backends::load(config, &self.pool, &self.outside, metrics, Some(&old.backends))?;
         self.learned.reload(config.limits.learned_sources).map_err(|error| vec![error.to_string()])?;
         self.active.store(Arc::new(activate(config, &self.keyring, &self.owner, backends)));
+        *self.drain_deadline.lock().unwrap_or_else(PoisonError::into_inner) = config.drain_deadline();
         self.tell_config(config);
         Ok(())
     }
@@ -341,6 +368,7 @@ impl Control for Node {
         metrics.in_progress.set(i64::try_from(self.in_progress()).unwrap_or(i64::MAX));
         metrics.mfa_pending.set(i64::try_from(self.pending.len()).unwrap_or(i64::MAX));
         metrics.store_records.set(i64::try_from(health.records).unwrap_or(i64::MAX));
+        metrics.draining.set(self.is_draining().into());
         metrics.store_failing.set(health.failing.into());
         if let Some(stats) = self.store.stats() {
             metrics.shared_store.show(&stats, &self.store.nodes());

@@ -37,6 +37,7 @@ pub struct Running {
     node: Arc<Node>,
     arbiters: Vec<Arbiter>,
     admin: Option<ServerHandle>,
+    control_socket: Option<PathBuf>,
     /// The addresses that are listened on, with the ports that port 0 became.
     pub addresses: Vec<SocketAddr>,
     /// Where health and metrics are served.
@@ -132,7 +133,15 @@ fn serve(node: Arc<Node>, config: &Config, threads: usize) -> anyhow::Result<Run
     for address in &addresses {
         tracing::info!(%address, threads, "listening");
     }
-    Ok(Running { node, arbiters, admin, addresses, admin_address })
+    let control_socket = match crate::control::socket::serve(node.clone(), &config.state_dir) {
+        Ok(path) => Some(path),
+        // Sign-ins do not hang on it.
+        Err(error) => {
+            tracing::error!(%error, "control.sock in state_dir cannot be served: orthrus status, sessions, disconnect and drain find no node");
+            None
+        }
+    };
+    Ok(Running { node, control_socket, arbiters, admin, addresses, admin_address })
 }
 
 type Admin = (Option<ServerHandle>, Option<SocketAddr>);
@@ -170,17 +179,30 @@ impl Running {
         self.node.give_up.notified().await;
     }
 
-    /// Leaves new requests to others, waits for running ones, at most `patience`, and ends.
-    pub async fn stop(self, patience: Duration) {
+    /// Ends when an operator wants the node to end.
+    pub async fn ended(&self) {
+        self.node.ended.notified().await;
+    }
+
+    /// Leaves new requests to others, waits for running ones, at most as long as a drain may take, and ends.
+    pub async fn stop(self) {
         self.node.drain();
-        let deadline = clock::now().after(patience);
-        while self.node.in_progress() + self.node.delayed.load(Ordering::Relaxed) > 0 && clock::now() < deadline {
+        // Balancers and the other nodes know at once, not with the next sign of life.
+        self.node.tell_others();
+        let begun = clock::now();
+        // An operator may shorten it while it goes on.
+        while self.node.in_progress() + self.node.delayed.load(Ordering::Relaxed) > 0
+            && clock::now().since(begun) < self.node.drain_deadline()
+        {
             actix_rt::time::sleep(Duration::from_millis(10)).await;
         }
         // Others need not wait for the silence of this node to know that it is gone.
         let _ = actix_rt::time::timeout(Duration::from_secs(1), self.node.store.leave()).await;
         // The last replies are on their way from the exchanges to the sockets.
         actix_rt::time::sleep(Duration::from_millis(20)).await;
+        if let Some(socket) = &self.control_socket {
+            let _ = std::fs::remove_file(socket);
+        }
         if let Some(admin) = self.admin {
             admin.stop(false).await;
         }

@@ -393,6 +393,18 @@ reasons! {
     AccountingNotWritten = "ORT-707", "accounting_not_written", Node,
         "A record could not be made durable, so that it was not answered; the NAS sends it again.",
         "See the log line of the sink: the disk is full or failing, or the spool is.";
+    DynamicAuthorizationUnanswered = "ORT-730", "dynamic_authorization_unanswered", Peer,
+        "The NAS did not answer a Disconnect- or CoA-Request (RFC 5176).",
+        "Let the NAS take them from this node's address, compare port and secret, and look at firewalls between.";
+    DynamicAuthorizationRefused = "ORT-731", "dynamic_authorization_refused", Peer,
+        "The NAS answered a Disconnect- or CoA-Request with a NAK.",
+        "The Error-Cause says why: often the session has ended, or the NAS does not know an attribute of send_attributes.";
+    DynamicAuthorizationForged = "ORT-732", "dynamic_authorization_forged", Peer,
+        "What came back for a Disconnect- or CoA-Request has a wrong authenticator, and nothing else came.",
+        "Compare the secret for dynamic authorization on both sides; if they agree, somebody forges answers.";
+    DynamicAuthorizationNotSent = "ORT-733", "dynamic_authorization_not_sent", Node,
+        "A Disconnect- or CoA-Request could not be made or sent.",
+        "The detail says why.";
 }
 
 /// Records and audit lines carry the id: the list may grow in the middle, ids never move.

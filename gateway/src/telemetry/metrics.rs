@@ -52,6 +52,10 @@ pub struct Metrics {
     pub store_records: IntGauge,
     /// What a store that nodes share counts.
     pub shared_store: super::store::SharedStore,
+    /// Whether new sign-ins are left to others.
+    pub draining: IntGauge,
+    /// What is counted of Disconnect and CoA.
+    pub dynamic_authorization: super::dynamic_authorization::DynamicAuthorizationMeters,
     /// What accounting counts.
     pub accounting: super::accounting::AccountingMeters,
     /// Whether the store's last write failed.
@@ -258,6 +262,14 @@ impl Metrics {
                     "Records that the memory store holds, or users that this node has a copy of.",
                 ),
             )?,
+            draining: register(
+                r,
+                IntGauge::new(
+                    "orthrus_draining",
+                    "1 while new sign-ins are left to other nodes, before the process ends.",
+                ),
+            )?,
+            dynamic_authorization: super::dynamic_authorization::DynamicAuthorizationMeters::new(r)?,
             accounting: super::accounting::AccountingMeters::new(r)?,
             shared_store: super::store::SharedStore::new(r)?,
             store_failing: register(r, IntGauge::new("orthrus_store_failing", "1 while the store cannot be written."))?,

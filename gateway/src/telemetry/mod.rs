@@ -2,6 +2,7 @@
 //! decided what becomes of it (house rule 15).
 
 pub mod accounting;
+pub mod dynamic_authorization;
 pub mod log;
 pub mod metrics;
 pub mod observer;

@@ -99,6 +99,11 @@ pub struct Raw {
     /// place and send SIGHUP when it is ready. Files of users and tokens are looked at in any case.
     #[schemars(extend("x-default" = "true"))]
     pub reload_on_change: Option<bool>,
+    /// How long SIGTERM, SIGINT or `orthrus drain` wait for requests in progress before the process ends without them. New sign-ins
+    /// are left to other nodes at once. Too short, and users who look for their phones lose their sign-in, unless another node takes
+    /// the prompt over. Give the service manager more than this (systemd: `TimeoutStopSec`).
+    #[schemars(extend("x-min" = "1s", "x-max" = "10m", "x-default" = "30s, or attempts.deadline and 5 s where a factor prompts and that is longer"))]
+    pub drain_deadline: Option<Span>,
     /// Where RADIUS packets come in.
     pub listen: RawListen,
     /// The RADIUS clients.
@@ -134,6 +139,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Whether a change of the file leads to a reload.
     pub reload_on_change: bool,
+    /// How long a drain may take; `None`: as long as sign-ins may.
+    pub drain_deadline: Option<Duration>,
     /// Where packets come in.
     pub listen: Listen,
     /// The RADIUS clients, in the order of the file.
@@ -196,6 +203,16 @@ impl Surroundings<'_> {
     }
 }
 
+impl Config {
+    /// How long a drain may take: as configured, or longer than any packet's deadline, users who look for their phones included.
+    pub fn drain_deadline(&self) -> Duration {
+        const ORDINARY: Duration = Duration::from_secs(30);
+        let prompts = self.second_factors.iter().any(|factor| factor.kind.prompts());
+        let longest = self.attempts.deadline.saturating_add(Duration::from_secs(5));
+        self.drain_deadline.unwrap_or(if prompts { ORDINARY.max(longest) } else { ORDINARY })
+    }
+}
+
 impl Raw {
     /// Checks everything and fetches the secrets. `report` holds what was found while reading; what is found here joins it.
     ///
@@ -234,6 +251,10 @@ impl Raw {
         let config = Config {
             state_dir,
             reload_on_change: self.reload_on_change.unwrap_or(true),
+            drain_deadline: self.drain_deadline.map(|deadline| {
+                report.within("drain_deadline", &deadline, Span::secs(1), Span::secs(600));
+                deadline.0
+            }),
             listen: self.listen.check(report),
             clients: clients::check(&self.clients, report, around, &client_references, accounting.max_sessions),
             first_factors: first_factor::check(&self.first_factor, report, around, &first_factors),
