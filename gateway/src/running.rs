@@ -184,6 +184,12 @@ impl Running {
         self.node.ended.notified().await;
     }
 
+    /// Like [`stop`](Self::stop), but waits for at most `patience`.
+    pub async fn stop_within(self, patience: std::time::Duration) {
+        self.node.leave(Some(patience));
+        self.stop().await;
+    }
+
     /// Leaves new requests to others, waits for running ones, at most as long as a drain may take, and ends.
     pub async fn stop(self) {
         self.node.drain();

@@ -11,6 +11,7 @@
 //! | [`redis`] | the store that nodes share |
 //! | [`relay`] | a bad network |
 //! | [`entra`] | an organisation with Entra MFA, simulated |
+//! | [`dae`] | a NAS that reports sessions and obeys |
 //! | [`metrics`] | a scraper |
 //! | [`radclient`], [`pyrad`], [`collector`], [`namespace`] | peers that others wrote, and the networks they live in |
 //! | [`vectors`] | the packets of `tests/vectors` |
@@ -18,6 +19,7 @@
 pub mod binary;
 pub mod client;
 pub mod collector;
+pub mod dae;
 pub mod entra;
 pub mod gateway;
 pub mod metrics;
