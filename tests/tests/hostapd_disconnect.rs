@@ -59,7 +59,11 @@ fn hostapd_obeys_a_disconnect() {
     let (port, card) = (format!("of{number}-2"), format!("on{number}-2"));
 
     let accounting = SocketAddr::from((at(1, 1), free_udp_port(at(1, 1))));
+    // With its own EAP server hostapd reports the station as User-Name, and does not know it by that name itself.
+    let mut dae = toml::Table::new();
+    dae.insert("send_attributes".into(), vec!["Acct-Session-Id", "Calling-Station-Id", "NAS-Identifier"].into());
     let gateway = Setup::new()
+        .of_client(NAS, "dynamic_authorization", dae)
         .of_client(NAS, "addresses", vec![at(1, 2).to_string()])
         .set("accounting.listen", vec![accounting.to_string()])
         .set("accounting.folder", "accounting")
@@ -95,9 +99,14 @@ fn hostapd_obeys_a_disconnect() {
         let output = gateway.run(&[arguments, &["--config", "orthrus.toml"]].concat(), "");
         String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
     };
-    eventually("hostapd has reported the session", || run(&["sessions"]).contains("alice").then_some(()));
+    let session = eventually("hostapd has begun a session", || {
+        let (_, rest) =
+            hostapd.output().split_once("starting accounting session ").map(|(a, b)| (a.len(), b.to_owned()))?;
+        rest.lines().next().map(|id| id.trim().to_owned())
+    });
+    eventually("hostapd has reported the session", || run(&["sessions"]).contains(&session).then_some(()));
     assert!(!hostapd.output().contains("AP-STA-DISCONNECTED"));
-    let text = run(&["disconnect", "--user", "alice"]);
+    let text = run(&["disconnect", "--session", &session]);
     assert!(text.contains(": ACK"), "{text}\n{}", hostapd.output());
     hostapd.awaits("AP-STA-DISCONNECTED");
 }
