@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod learned;
 pub mod listen;
+pub mod looks;
 pub mod node;
 pub mod pending;
 pub mod running;

@@ -7,6 +7,7 @@ use crate::backends::hashing::HashingPool;
 use crate::backends::outside::Outside;
 use crate::clock;
 use crate::learned::Learned;
+use crate::looks::Looks;
 use crate::pending::Pending;
 use crate::telemetry::observer::Observer;
 use crate::telemetry::trace::Tracing;
@@ -21,8 +22,8 @@ use gateway_core::exchange::Setting;
 use gateway_core::identity::Rules;
 use gateway_core::time::Timestamp;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// One configuration and what was built from it.
 pub struct Active {
@@ -42,6 +43,8 @@ pub struct Node {
     pool: Arc<HashingPool>,
     outside: Outside,
     config_file: Option<PathBuf>,
+    /// What the configuration in force, or the last that could not be, was read from.
+    watched: Mutex<Vec<Looks>>,
     /// What nodes remember together.
     pub store: Arc<dyn Store>,
     /// Takes events.
@@ -56,6 +59,8 @@ pub struct Node {
     pub tracing: Option<Arc<Tracing>>,
     in_progress: AtomicUsize,
     draining: AtomicBool,
+    /// Refusals that wait for their time.
+    pub delayed: AtomicUsize,
     /// Sockets that are served.
     pub listening: AtomicUsize,
     /// Sockets that should be.
@@ -72,6 +77,8 @@ pub struct Parts {
     pub config: Arc<Config>,
     /// Where it came from, for reloads.
     pub config_file: Option<PathBuf>,
+    /// What it was read from.
+    pub watched: Vec<Looks>,
     /// Seals States.
     pub keyring: Keyring,
     /// This node in this life.
@@ -108,7 +115,8 @@ impl Node {
     }
 
     fn assemble(parts: Parts, backends: Backends, outside: Outside) -> Arc<Self> {
-        let Parts { config, config_file, keyring, owner, pool, store, observer, accounting, learned, tracing } = parts;
+        let Parts { config, config_file, watched, keyring, owner, pool, store, observer, accounting, learned, tracing } =
+            parts;
         let active = activate(&config, &keyring, &owner, backends);
         let node = Self {
             active: ArcSwap::from_pointee(active),
@@ -117,6 +125,7 @@ impl Node {
             pool,
             outside,
             config_file,
+            watched: Mutex::new(watched),
             store,
             observer,
             accounting,
@@ -125,6 +134,7 @@ impl Node {
             tracing,
             in_progress: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
+            delayed: AtomicUsize::new(0),
             listening: AtomicUsize::new(0),
             wanted: AtomicUsize::new(0),
             deaths: AtomicUsize::new(0),
@@ -209,9 +219,19 @@ impl Node {
         metrics.last_reload.with_label_values(&["config"]).set(1);
     }
 
+    /// Whether a file that the configuration was read from has changed. It blocks on the disk.
+    pub fn config_changed(&self) -> bool {
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        // Each is looked at: one that is settling must be seen twice.
+        let changed = watched.iter().fold(false, |changed, looks| changed | looks.changed());
+        changed && self.active().setting.config.reload_on_change
+    }
+
     fn reload_from_file(&self) -> Result<Vec<Warning>, String> {
         let path = self.config_file.as_ref().ok_or("this process has no configuration file")?;
-        let loaded = crate::config::load(path).map_err(|error| error.to_string())?;
+        let (loaded, watched) = crate::config::load_watched(path);
+        *self.watched.lock().unwrap_or_else(PoisonError::into_inner) = watched;
+        let loaded = loaded.map_err(|error| error.to_string())?;
         let old = self.active();
         if Rules::from(&loaded.config.identity).fingerprint() != Rules::from(&old.setting.config.identity).fingerprint()
         {

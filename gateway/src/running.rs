@@ -8,6 +8,7 @@ use crate::backends::hashing::HashingPool;
 use crate::clock::{self, OsEntropy};
 use crate::learned::Learned;
 use crate::listen::udp::{Bound, Buffers};
+use crate::looks::Looks;
 use crate::node::{Node, Parts};
 use crate::store;
 use crate::telemetry::metrics::Metrics;
@@ -51,7 +52,7 @@ pub struct Running {
 /// do. Nothing is left running.
 pub async fn start(
     config: Arc<Config>,
-    config_file: Option<PathBuf>,
+    (config_file, watched): (Option<PathBuf>, Vec<Looks>),
     tracing: Option<Arc<Tracing>>,
 ) -> anyhow::Result<Running> {
     let now = clock::now();
@@ -75,6 +76,7 @@ pub async fn start(
     let accounting = Accounting::start(&config, &metrics, now).context("[accounting]")?;
     let parts = Parts {
         config_file,
+        watched,
         keyring: Keyring::changing(&key, config.cluster.second_key.as_ref(), config.cluster.names_key.as_ref()),
         owner,
         pool: Arc::new(pool),
@@ -172,7 +174,7 @@ impl Running {
     pub async fn stop(self, patience: Duration) {
         self.node.drain();
         let deadline = clock::now().after(patience);
-        while self.node.in_progress() > 0 && clock::now() < deadline {
+        while self.node.in_progress() + self.node.delayed.load(Ordering::Relaxed) > 0 && clock::now() < deadline {
             actix_rt::time::sleep(Duration::from_millis(10)).await;
         }
         // Others need not wait for the silence of this node to know that it is gone.

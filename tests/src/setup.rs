@@ -1,7 +1,8 @@
 //! An operator who sets a gateway up: the configuration, the users, the tokens and the secrets.
 //!
 //! The start is one NAS called `nas` on loopback, users with plain passwords (argon2 is slow on purpose, and has a test of
-//! its own), codes for everybody, and a policy whose attributes a test can look for. A test changes what it is about.
+//! its own), codes for everybody, and a policy whose attributes a test can look for. Refusals are not delayed, and the
+//! configuration is read again on SIGHUP only. A test changes what it is about.
 
 use crate::{Gateway, SoftToken};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
@@ -41,6 +42,9 @@ impl Setup {
         let config = toml::from_str(&format!(
             r#"
             state_dir = "state"
+            reload_on_change = false
+            [attempts]
+            reject_delay = "0s"
             [listen]
             authentication = ["{}"]
             [[first_factor]]
@@ -161,6 +165,13 @@ impl Setup {
         let (section, key) = key.split_once('.').expect("section.key");
         let section = self.config.entry(section).or_insert_with(|| Value::Table(Table::new()));
         section.as_table_mut().expect("a section").insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// With the configuration read again by itself when one of its files changes.
+    #[must_use]
+    pub fn watched(mut self) -> Self {
+        self.config.insert("reload_on_change".into(), true.into());
         self
     }
 

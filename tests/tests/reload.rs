@@ -47,6 +47,84 @@ fn no_packet_is_lost_while_the_configuration_changes() {
     assert!(metrics.sum("orthrus_config_last_reload_success", &[("what", "config")]) > 0.5);
 }
 
+/// An accept shows a word of its policy and the name of its client: where one is older than the other, a packet was answered by
+/// half of each configuration.
+#[test]
+fn no_packet_is_answered_by_halves_of_two_configurations() {
+    let open = "[[policies]]\nname = \"open\"\nsecond_factor = \"off\"\n\
+                reply = { Class = \"nas\", Filter-Id = \"{client.name}\" }\n";
+    // Nobody sends a signal: the file is watched.
+    let gateway = setup().policies(open).watched().start();
+    let generation = |nas: &mut tests::Client| -> u64 {
+        let accept = nas.ask(&Request::access("alice").password("correct horse")).expect(Code::ACCESS_ACCEPT);
+        let words = accept.attributes().join(" ").replace("Class = ", "").replace("Filter-Id = ", "");
+        let (class, client) = words.split_once(' ').unwrap();
+        assert_eq!(class, client);
+        class.trim_matches('"').trim_start_matches("nas").trim_start_matches('-').parse().unwrap_or(0)
+    };
+    let (stop, signed_in) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        let load: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let (mut nas, mut last) = (gateway.nas(), 0);
+                    while !stop.load(Ordering::Relaxed) {
+                        let new = generation(&mut nas);
+                        assert!(new >= last, "{new} after {last}");
+                        last = new;
+                        signed_in.fetch_add(1, Ordering::Relaxed);
+                    }
+                    (nas.repetitions(), last)
+                })
+            })
+            .collect();
+        for number in 1..=3 {
+            let old = if number == 1 { "\"nas\"".to_owned() } else { format!("\"nas-{}\"", number - 1) };
+            gateway.edit_config(|config| config.replace(&old, &format!("\"nas-{number}\"")));
+            tests::eventually("it is in force", || (generation(&mut gateway.nas()) == number).then_some(()));
+            let before = signed_in.load(Ordering::Relaxed);
+            tests::eventually("the load goes on", || (signed_in.load(Ordering::Relaxed) > before + 20).then_some(()));
+        }
+        stop.store(true, Ordering::Relaxed);
+        for nas in load {
+            assert_eq!(nas.join().unwrap(), (0, 3), "a packet had to be sent again, or the old stayed");
+        }
+    });
+    assert_eq!(gateway.metrics().count("orthrus_radius_dropped_total", &[]), 0);
+}
+
+#[test]
+fn a_changed_file_is_put_in_force_by_itself_and_a_faulty_one_is_not() {
+    let gateway = setup().watched().start();
+    let mut nas = gateway.nas();
+    let class = |nas: &mut tests::Client| {
+        nas.ask(&Request::access("alice").password("correct horse")).expect(Code::ACCESS_ACCEPT).attributes()
+    };
+    let reloads = |gateway: &tests::Gateway| gateway.log().matches("the new configuration is in force").count();
+    gateway.edit_config(|config| config.replace("generation 0", "generation 1"));
+    tests::eventually("it is in force", || (class(&mut nas) == ["Class = \"generation 1\""]).then_some(()));
+
+    gateway.edit_config(|config| config.replace("generation 1", "never").replace("\"off\"", "\"of\""));
+    gateway.await_metrics("the fault shows", |metrics| {
+        metrics.sum("orthrus_config_last_reload_success", &[("what", "config")]) < 0.5
+    });
+    assert_eq!(class(&mut nas), ["Class = \"generation 1\""]);
+    assert!(gateway.log().contains("policies[0].second_factor"));
+
+    // Written in place, as an editor may do it.
+    let text = std::fs::read_to_string(gateway.path("orthrus.toml")).unwrap();
+    std::fs::write(gateway.path("orthrus.toml"), text.replace("never", "generation 2").replace("\"of\"", "\"off\""))
+        .unwrap();
+    tests::eventually("it is in force", || (class(&mut nas) == ["Class = \"generation 2\""]).then_some(()));
+    assert_eq!(reloads(&gateway), 2, "each change once");
+
+    // A file that the configuration names.
+    gateway.write("secret-nas", "another-secret-of-thirty-characters");
+    tests::eventually("the new secret is in force", || (reloads(&gateway) == 3).then_some(()));
+    let mut nas = tests::Client::new(gateway.address(), "another-secret-of-thirty-characters");
+    assert_eq!(class(&mut nas), ["Class = \"generation 2\""]);
+}
+
 #[test]
 fn a_faulty_configuration_changes_nothing_and_says_why() {
     let gateway = setup().start();

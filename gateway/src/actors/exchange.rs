@@ -157,7 +157,8 @@ impl Exchange {
             Effect::WakeAt(at) => self.wake_after(at.since(now), ctx),
             Effect::Reply(verdict) => {
                 let end = self.encode(&verdict).map_or(End::Forgotten, End::Replied);
-                self.end(end, ctx);
+                self.settle(end, verdict.send_at());
+                ctx.stop();
             }
             Effect::Silence => self.end(End::Forgotten, ctx),
             Effect::Discard => self.end(End::Discarded, ctx),
@@ -258,11 +259,11 @@ impl Exchange {
     }
 
     fn end(&mut self, end: End, ctx: &mut Context<Self>) {
-        self.settle(end);
+        self.settle(end, None);
         ctx.stop();
     }
 
-    fn settle(&mut self, end: End) {
+    fn settle(&mut self, end: End, not_before: Option<Timestamp>) {
         if let Some(key) = self.waits_for.take() {
             self.node.pending.leave(&key, self.digest);
         }
@@ -275,7 +276,7 @@ impl Exchange {
             }
         }
         if let Some(reply_to) = self.reply_to.take() {
-            reply_to.finish(end);
+            reply_to.finish(end, not_before);
         }
     }
 }
@@ -309,6 +310,6 @@ impl Handler<PromptNews> for Exchange {
 impl Drop for Exchange {
     /// Whatever ended the actor, a panic included, the same packet counts as new from now on.
     fn drop(&mut self) {
-        self.settle(End::Forgotten);
+        self.settle(End::Forgotten, None);
     }
 }

@@ -1,8 +1,9 @@
 //! One socket on one thread: datagrams in, the checks that cost nothing, an exchange for each new request, replies out.
 
+use super::delayed::Delayed;
 use super::exchange::{Entropy, Exchange};
 use super::keeper::Guard;
-use super::messages::{Batch, Datagram, Replied};
+use super::messages::{Batch, Datagram, Due, Replied};
 use crate::clock;
 use crate::learned::Lesson;
 use crate::listen::reply_to::ReplyTo;
@@ -28,11 +29,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
 
 pub(super) type Outbox = Rc<RefCell<VecDeque<Outgoing>>>;
 
 /// Replies that may wait for the kernel. Beyond it they are dropped: the NAS asks again and gets them from the duplicate table.
 pub(super) const OUTBOX: usize = 65_536;
+
+/// Refusals whose time has come leave together: a timer for each would cost more than they do.
+const TICK: Duration = Duration::from_millis(5);
 
 /// One socket on one thread.
 pub struct Listener {
@@ -42,6 +47,8 @@ pub struct Listener {
     thread: u16,
     duplicates: Duplicates,
     outbox: Outbox,
+    delayed: Delayed,
+    alarm: Option<SpawnHandle>,
     entropy: Entropy,
     meters: HashMap<Arc<str>, ClientMeters>,
     guard: Option<Guard>,
@@ -63,6 +70,8 @@ impl Listener {
             thread,
             duplicates: Duplicates::new(limits.cached_replies, limits.reply_lifetime),
             outbox: Outbox::default(),
+            delayed: Delayed::default(),
+            alarm: None,
             entropy: Entropy::default(),
             meters: HashMap::new(),
             guard: None,
@@ -271,6 +280,7 @@ impl Actor for Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
+        self.node.delayed.fetch_sub(self.delayed.len(), Ordering::Relaxed);
         if self.serving {
             self.node.listening.fetch_sub(1, Ordering::Relaxed);
         }
@@ -296,8 +306,43 @@ impl StreamHandler<Batch> for Listener {
 impl Handler<Replied> for Listener {
     type Result = ();
 
-    fn handle(&mut self, Replied { key, client, serial, end }: Replied, _: &mut Context<Self>) {
+    fn handle(&mut self, replied: Replied, ctx: &mut Context<Self>) {
         let now = clock::now();
+        match replied.not_before.filter(|time| now < *time) {
+            Some(time) if self.may_delay() => {
+                let first = self.delayed.next();
+                self.delayed.put(time, replied);
+                if first.is_none_or(|first| time < first) {
+                    self.wake(now, ctx);
+                }
+            }
+            _ => self.finish(replied, now),
+        }
+    }
+}
+
+impl Listener {
+    /// Whether one more refusal may wait; it is counted if so. Who floods the node with guesses gets the rest at once.
+    fn may_delay(&self) -> bool {
+        let limit = self.node.active().setting.config.limits.delayed_rejects;
+        let room = !self.node.is_draining() && self.node.delayed.fetch_add(1, Ordering::Relaxed) < limit;
+        if !room && !self.node.is_draining() {
+            self.node.delayed.fetch_sub(1, Ordering::Relaxed);
+            self.node.observer.metrics.limit_hits.with_label_values(&["delayed_rejects"]).inc();
+        }
+        room
+    }
+
+    fn wake(&mut self, now: Timestamp, ctx: &mut Context<Self>) {
+        if let Some(earlier) = self.alarm.take() {
+            ctx.cancel_future(earlier);
+        }
+        let next = self.delayed.next();
+        // Told by the mailbox, after which the socket is polled and the replies leave; it is not after a timer.
+        self.alarm = next.map(|time| ctx.run_later(time.since(now).max(TICK), |_, ctx| ctx.address().do_send(Due)));
+    }
+
+    fn finish(&mut self, Replied { key, client, serial, end, .. }: Replied, now: Timestamp) {
         if let Some(patience) = self.duplicates.gave_up(&key, serial, now) {
             self.node.observer.nas_gave_up(&client, patience);
         }
@@ -310,6 +355,20 @@ impl Handler<Replied> for Listener {
             }
             End::Forgotten | End::Discarded => {}
         }
+    }
+}
+
+impl Handler<Due> for Listener {
+    type Result = ();
+
+    fn handle(&mut self, _: Due, ctx: &mut Context<Self>) {
+        let now = clock::now();
+        self.alarm = None;
+        while let Some(replied) = self.delayed.take(now) {
+            self.node.delayed.fetch_sub(1, Ordering::Relaxed);
+            self.finish(replied, now);
+        }
+        self.wake(now, ctx);
     }
 }
 

@@ -4,6 +4,7 @@
 use actix::Message;
 use gateway_core::exchange::News;
 use gateway_core::exchange::duplicates::{End, Key};
+use gateway_core::time::Timestamp;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -35,6 +36,8 @@ pub struct Replied {
     pub serial: u64,
     /// With which reply, or what the same packet will mean.
     pub end: End,
+    /// The soonest that it may be known; `None`: at once.
+    pub not_before: Option<Timestamp>,
 }
 
 impl Message for Replied {
@@ -46,6 +49,14 @@ impl Message for Replied {
 pub struct Answered;
 
 impl Message for Answered {
+    type Result = ();
+}
+
+/// The time of refusals that waited has come.
+#[derive(Debug)]
+pub struct Due;
+
+impl Message for Due {
     type Result = ();
 }
 

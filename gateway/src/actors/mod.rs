@@ -11,6 +11,7 @@
 //! | [`reloader::Reloader`] | node | the look at files that change, and the sweep of the store |
 
 pub mod accounting;
+mod delayed;
 pub mod driver;
 pub mod exchange;
 pub mod keeper;

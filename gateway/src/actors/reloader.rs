@@ -1,10 +1,11 @@
-//! Once a second: files that changed are read again, and the store forgets what has expired. Both may take a while on a slow
-//! disk, so they run on a thread where blocking holds up nobody.
+//! Once a second: files that changed are read again, the configuration among them, and the store forgets what has expired.
+//! Both may take a while on a slow disk, so they run on a thread where blocking holds up nobody.
 
 use crate::backends::watched::Reload;
 use crate::clock;
 use crate::node::Node;
 use actix::prelude::*;
+use admin_api::Control;
 use gateway_core::attempt::transition::Unanswered;
 use gateway_core::event::Event;
 use gateway_core::time::Timestamp;
@@ -69,6 +70,11 @@ fn register(node: &Node, registry: &Registry) {
 
 fn round(node: &Node, registry: &Registry) {
     register(node, registry);
+    if node.config_changed() {
+        tracing::info!("a file of the configuration has changed");
+        // What came of it is logged where it happens.
+        let _ = node.reload();
+    }
     for (factor, reload) in node.active().backends.reload_if_changed() {
         let good = node.observer.metrics.last_reload.with_label_values(&[&factor]);
         match reload {

@@ -108,6 +108,7 @@ fn bench_with(tracing: Option<Arc<Tracing>>, mut backends: Backends) -> Bench {
     let parts = Parts {
         accounting,
         config_file: None,
+        watched: Vec::new(),
         keyring: Keyring::new(&Secret::new(vec![1; 32])),
         owner: Owner { node: "a".into(), incarnation: 1 },
         pool: Arc::new(HashingPool::new(1, 1).unwrap()),

@@ -1,13 +1,9 @@
 //! A file that is read again when it changes: what was good stays in force until something better is there.
-//!
-//! A change is seen by device, inode, length and the times of content and inode, behind symbolic links, because Kubernetes
-//! swaps a link above a mounted file. A new file (a rename, a swapped link) is read at once. A file that was written in place
-//! is read when two looks in a row saw the same, so that half a file is not taken for a short one.
 
+use crate::looks::Looks;
 use arc_swap::{ArcSwap, Guard};
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use zeroize::Zeroizing;
@@ -30,36 +26,11 @@ type Parse<T> = dyn Fn(&str) -> Result<T, Vec<String>> + Send + Sync;
 
 /// The content of one file.
 pub struct Watched<T> {
-    path: PathBuf,
     parse: Box<Parse<T>>,
     current: ArcSwap<T>,
-    seen: Mutex<Seen>,
-}
-
-struct Seen {
-    /// The file as it was last read, well or badly.
-    read: Result<Stamp, io::ErrorKind>,
-    /// The file at the last look, if that was another one.
-    settling: Option<Stamp>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    file: (u64, u64),
-    length: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Stamp {
-    fn of(metadata: &Metadata) -> Self {
-        Self {
-            file: (metadata.dev(), metadata.ino()),
-            length: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
+    looks: Looks,
+    /// One reads at a time, or older content could take the place of newer.
+    reading: Mutex<()>,
 }
 
 impl<T> Watched<T> {
@@ -71,11 +42,9 @@ impl<T> Watched<T> {
         path: PathBuf,
         parse: impl Fn(&str) -> Result<T, Vec<String>> + Send + Sync + 'static,
     ) -> Result<Self, Vec<String>> {
-        // Looked at before it is read, so that a change in between is seen at the next look.
-        let stamp = fs::metadata(&path).map(|metadata| Stamp::of(&metadata)).map_err(|error| error.kind());
-        let first = read(&path, &parse)?;
-        let seen = Mutex::new(Seen { read: stamp, settling: None });
-        Ok(Self { path, parse: Box::new(parse), current: ArcSwap::from_pointee(first), seen })
+        let looks = Looks::new(path);
+        let first = read(looks.path(), &parse)?;
+        Ok(Self { parse: Box::new(parse), current: ArcSwap::from_pointee(first), looks, reading: Mutex::new(()) })
     }
 
     /// What is in force.
@@ -85,21 +54,11 @@ impl<T> Watched<T> {
 
     /// Looks at the file and reads it if it changed. It blocks on the disk.
     pub fn reload_if_changed(&self) -> Reload {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let look = fs::metadata(&self.path).map(|metadata| Stamp::of(&metadata)).map_err(|error| error.kind());
-        if look == seen.read {
-            seen.settling = None;
+        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.looks.changed() {
             return Reload::Unchanged;
         }
-        if let (Ok(new), Ok(old)) = (look, seen.read)
-            && new.file == old.file
-            && seen.settling != Some(new)
-        {
-            seen.settling = Some(new);
-            return Reload::Unchanged;
-        }
-        *seen = Seen { read: look, settling: None };
-        match read(&self.path, &self.parse) {
+        match read(self.looks.path(), &self.parse) {
             Ok(new) => {
                 self.current.store(Arc::new(new));
                 Reload::Reloaded

@@ -64,12 +64,13 @@ pub(super) fn run(options: &Quickstart) -> anyhow::Result<()> {
         (None, None) => bail!("no folder"),
     };
     let demo = Demo::make(dir, free(options.listen)?)?;
-    let loaded = config::load(&demo.config())?;
+    let (loaded, watched) = config::load_watched(&demo.config());
+    let loaded = loaded?;
     let _log = log::start(&loaded.config.telemetry, None);
     let mut out = io::stdout();
     actix_rt::System::new().block_on(async {
         let signals = Signals::listen()?;
-        let running = start(loaded.config, Some(demo.config()), None).await?;
+        let running = start(loaded.config, (Some(demo.config()), watched), None).await?;
         demo.introduce(options.listen, &mut out)?;
         let address = running.addresses.first().copied().context("nothing is listened on")?;
         let (secret, password, token) = (demo.secret.clone(), demo.password.clone(), demo.tokens());

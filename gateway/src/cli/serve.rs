@@ -27,7 +27,8 @@ fn patience(config: &Config) -> Duration {
 const LAST_SPANS: Duration = Duration::from_secs(3);
 
 pub(super) fn run(path: &Path) -> anyhow::Result<()> {
-    let loaded = config::load(path)?;
+    let (loaded, watched) = config::load_watched(path);
+    let loaded = loaded?;
     let tracing = Tracing::start(&loaded.config)?;
     let _log = log::start(&loaded.config.telemetry, tracing.as_deref());
     forbid_core_dumps();
@@ -37,7 +38,7 @@ pub(super) fn run(path: &Path) -> anyhow::Result<()> {
     let served = actix_rt::System::new().block_on(async {
         let signals = Signals::listen()?;
         let patience = patience(&loaded.config);
-        let running = start(loaded.config, Some(path.to_owned()), tracing.clone()).await?;
+        let running = start(loaded.config, (Some(path.to_owned()), watched), tracing.clone()).await?;
         let given_up = tokio::select! {
             () = signals.obey(running.control()) => false,
             () = running.given_up() => true,

@@ -1,8 +1,10 @@
 //! Secrets from files and the environment, and who else can read those files.
 
+use crate::looks::Looks;
 use gateway_core::config::{Raw, Report, SecretSource};
 use gateway_core::secret::Secret;
 use std::{
+    cell::RefCell,
     fs::File,
     io::{ErrorKind, Read},
     os::unix::{ffi::OsStrExt, fs::PermissionsExt},
@@ -17,10 +19,13 @@ const LONGEST: usize = 4096;
 /// Fetches secrets for the checks.
 pub(super) struct Secrets<'a> {
     pub(super) environment: &'a Environment,
+    /// Every file that was asked for, as it was before it was read.
+    pub(super) looks: RefCell<Vec<Looks>>,
 }
 
 impl SecretSource for Secrets<'_> {
     fn file(&self, path: &Path) -> Result<Secret, String> {
+        self.looks.borrow_mut().push(Looks::new(path.to_owned()));
         let failed = |error| format!("cannot read {}: {error}", path.display());
         // With room for all of it from the start: a vector that grows leaves copies behind.
         let mut content = zeroize::Zeroizing::new(Vec::with_capacity(2 * LONGEST));
@@ -40,6 +45,7 @@ impl SecretSource for Secrets<'_> {
     }
 
     fn text(&self, path: &Path, most: usize) -> Result<String, String> {
+        self.looks.borrow_mut().push(Looks::new(path.to_owned()));
         text(path, most)
     }
 }

@@ -11,8 +11,10 @@ pub use environment::proxies_of_environment;
 pub(crate) use files::text;
 pub use reference::reference;
 
+use crate::looks::Looks;
 use gateway_core::config::{Config, Faults, Report, Surroundings, Warning};
 use std::{
+    cell::RefCell,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -70,20 +72,31 @@ pub enum LoadError {
 ///
 /// The file cannot be read or is not TOML, or something in it is faulty: then every fault is listed.
 pub fn load(path: &Path) -> Result<Loaded, LoadError> {
-    load_with(path, &Environment::of_process())
+    load_with(path, &Environment::of_process(), &mut Vec::new())
 }
 
-fn load_with(path: &Path, environment: &Environment) -> Result<Loaded, LoadError> {
+/// The same, with the files whose change would lead to another outcome, well or badly read: the configuration file, and those
+/// with secrets.
+pub fn load_watched(path: &Path) -> (Result<Loaded, LoadError>, Vec<Looks>) {
+    let mut looks = Vec::new();
+    let outcome = load_with(path, &Environment::of_process(), &mut looks);
+    (outcome, looks)
+}
+
+fn load_with(path: &Path, environment: &Environment, looks: &mut Vec<Looks>) -> Result<Loaded, LoadError> {
+    looks.push(Looks::new(path.to_owned()));
     let text = std::fs::read_to_string(path).map_err(|error| LoadError::Unreadable { path: path.to_owned(), error })?;
     let mut report = Report::default();
     let raw = read::raw(path, &text, environment, &mut report)?;
     // Only of what could be read: the stand-ins for the rest name no files.
     let folder = path.parent().unwrap_or(Path::new(""));
     files::check_permissions(&raw, folder, &mut report);
-    let secrets = files::Secrets { environment };
+    let secrets = files::Secrets { environment, looks: RefCell::default() };
     let host_name = host_name();
     let around = Surroundings { folder, host_name: &host_name, secrets: &secrets, now: crate::clock::now() };
-    match raw.check(&around, report) {
+    let checked = raw.check(&around, report);
+    looks.append(&mut secrets.looks.borrow_mut());
+    match checked {
         Ok((config, warnings)) => Ok(Loaded { config: Arc::new(config), warnings }),
         Err((faults, warnings)) => Err(LoadError::Faulty { path: path.to_owned(), faults, warnings }),
     }

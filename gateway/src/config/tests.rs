@@ -45,7 +45,7 @@ fn folder(config: &str) -> TempDir {
 }
 
 fn load_from(folder: &TempDir, environment: &[(&str, &str)]) -> Result<Loaded, LoadError> {
-    load_with(&folder.path().join("orthrus.toml"), &Environment::of(environment.iter().copied()))
+    load_with(&folder.path().join("orthrus.toml"), &Environment::of(environment.iter().copied()), &mut Vec::new())
 }
 
 fn faults(config: &str, environment: &[(&str, &str)]) -> Vec<Fault> {

@@ -4,6 +4,7 @@
 use crate::actors::messages::Replied;
 use actix::Recipient;
 use gateway_core::exchange::duplicates::{End, Key};
+use gateway_core::time::Timestamp;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -34,15 +35,18 @@ pub enum ReplyTo {
 }
 
 impl ReplyTo {
-    /// Ends the exchange: with a reply, or in silence.
-    pub fn finish(self, end: End) {
+    /// Ends the exchange: with a reply, or in silence. `not_before`: the soonest that a reply may be sent. A datagram's listener
+    /// keeps it until then; whoever answers for a stream or a peer does so itself.
+    pub fn finish(self, end: End, not_before: Option<Timestamp>) {
         let reply = match &end {
             End::Replied(reply) => Some(reply.clone()),
             End::Forgotten | End::Discarded => None,
         };
         match self {
             // Bounded by the permits: one for each request in progress.
-            Self::Udp { listener, client, key, serial } => listener.do_send(Replied { key, client, serial, end }),
+            Self::Udp { listener, client, key, serial } => {
+                listener.do_send(Replied { key, client, serial, end, not_before });
+            }
             // A link that is full or gone has nobody who waits: the NAS or the peer asks again.
             Self::Stream(connection) => {
                 if let Some(reply) = reply {

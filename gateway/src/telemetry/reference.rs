@@ -12,7 +12,7 @@ const ERRORS: &str = "\
 
 Whatever is not an accept or a challenge has one reason out of this list. The id stands in log lines as `reason_id`; the
 label stands there as `reason`, and in metrics as the label `reason`. Ids never change their meaning. The person who signs in
-sees none of this: a reject carries `attempts.reject_message`, whatever the cause.
+sees none of this: a reject carries `attempts.reject_message`, whatever the cause, unless `attempts.reject_messages` has a text for it.
 
 Dropped packets and sign-ins that end in silence get no reply, so that the NAS asks again or asks elsewhere.
 

@@ -84,6 +84,8 @@ fn policy(criterion: &mut Criterion) {
         ("users", "users = ['user#@corp.example']"),
         ("groups and an attribute", "groups = ['group-#']\nnas_port_types = ['Virtual']"),
         ("networks only", "source_networks = ['198.51.100.0/24']"),
+        ("hours only", "times = ['Mon-Fri 03:00-03:01 Europe/Berlin']"),
+        ("first factors only", "first_factors = ['staff']\nnot_users = ['anna@corp.example']"),
         ("an attribute only", "nas_identifiers = ['vpn-#']"),
         ("a pattern only", "attributes = { NAS-Identifier = { regex = 'vpn-#.*' } }"),
     ] {

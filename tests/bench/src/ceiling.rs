@@ -5,7 +5,8 @@ use crate::cli::Ceiling;
 use crate::cpu::pin;
 use crate::generator::Pace;
 use crate::load::{Job, measure};
-use crate::people::{CLASS, FILTER_ID};
+use crate::mschap;
+use crate::people::{CLASS, FILTER_ID, Person};
 use crate::scenario::Scenario;
 use crate::server::{self, Kind};
 use anyhow::{Context, Result};
@@ -18,8 +19,18 @@ use std::time::Duration;
 pub(crate) fn answer(octets: &[u8], scenario: Scenario, secret: &SharedSecret) -> Option<Vec<u8>> {
     let request = Packet::parse(octets).ok()?;
     let mut attributes = Attributes::new();
+    if scenario == Scenario::Mschapv2 {
+        let name = std::str::from_utf8(request.first(attribute::USER_NAME)?).ok()?;
+        let person = Person::new(name.strip_prefix("user")?.parse().ok()?, 0);
+        let answer = mschap::answer(&person, request.identifier(), request.authenticator());
+        attributes.push_vendor(mschap::MICROSOFT, mschap::SUCCESS, &answer.success).ok()?;
+        for kind in mschap::KEYS {
+            attributes.push_vendor(mschap::MICROSOFT, kind, &[0x80; 34]).ok()?;
+        }
+    }
     let code = match (scenario, request.first(attribute::STATE)) {
         (Scenario::Reject, _) => Code::ACCESS_REJECT,
+        (Scenario::Accounting, _) => Code::ACCOUNTING_RESPONSE,
         (Scenario::Challenge, None) => {
             attributes.push(attribute::STATE, b"state").ok()?;
             Code::ACCESS_CHALLENGE

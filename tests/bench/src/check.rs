@@ -1,5 +1,6 @@
 //! Is a reply what it must be? Nothing counts as served that was not proved and complete.
 
+use crate::mschap;
 use crate::people::{CLASS, FILTER_ID};
 use crate::scenario::Expected;
 use gateway_core::radius::{Code, Packet, ReplyFault, SharedSecret, attribute, verify_reply};
@@ -57,7 +58,7 @@ pub(crate) struct Demands {
 pub(crate) fn check(
     reply: &[u8],
     authenticator: &[u8; 16],
-    expected: Expected,
+    expected: &Expected,
     demands: &Demands,
 ) -> Result<Vec<u8>, Fault> {
     let reply = Packet::parse(reply).map_err(|_| Fault::Malformed)?;
@@ -65,13 +66,18 @@ pub(crate) fn check(
         ReplyFault::ResponseAuthenticator => Fault::ResponseAuthenticator,
         ReplyFault::MessageAuthenticator => Fault::MessageAuthenticator,
     })?;
+    if *expected == Expected::Acknowledgement {
+        // Its authenticator is its proof (RFC 2866 §3).
+        return if reply.code() == Code::ACCOUNTING_RESPONSE { Ok(Vec::new()) } else { Err(Fault::UnexpectedCode) };
+    }
     if demands.message_authenticator && !reply.message_authenticator_is_first() {
         return Err(Fault::MessageAuthenticatorMissing);
     }
     match (expected, reply.code()) {
-        (Expected::Accept, Code::ACCESS_ACCEPT) => {
+        (Expected::Accept | Expected::AcceptWithKeys(_), Code::ACCESS_ACCEPT) => {
             let complete = reply.first(attribute::CLASS) == Some(CLASS.as_bytes())
-                && reply.first(attribute::FILTER_ID) == Some(FILTER_ID.as_bytes());
+                && reply.first(attribute::FILTER_ID) == Some(FILTER_ID.as_bytes())
+                && keyed(&reply, expected);
             if complete { Ok(Vec::new()) } else { Err(Fault::AttributeMissing) }
         }
         (Expected::Reject, Code::ACCESS_REJECT) => Ok(Vec::new()),
@@ -83,6 +89,14 @@ pub(crate) fn check(
         (_, Code::ACCESS_CHALLENGE) => Err(Fault::UnexpectedChallenge),
         _ => Err(Fault::UnexpectedCode),
     }
+}
+
+/// Whether the server has proved that it knows the password, and sent the keys of the connection.
+fn keyed(reply: &Packet<'_>, expected: &Expected) -> bool {
+    let Expected::AcceptWithKeys(success) = expected else { return true };
+    let of_microsoft = |kind: u8| reply.vendor(mschap::MICROSOFT, kind).next();
+    of_microsoft(mschap::SUCCESS) == Some(&**success)
+        && mschap::KEYS.iter().all(|kind| of_microsoft(*kind).is_some_and(|key| key.len() == 34))
 }
 
 #[cfg(test)]
@@ -110,14 +124,14 @@ mod tests {
         let full = [(attribute::CLASS, CLASS), (attribute::FILTER_ID, FILTER_ID)];
         let accept = reply(Code::ACCESS_ACCEPT, &full);
         let judge = |octets: &[u8], expected| check(octets, &[9; 16], expected, &demands("s", true));
-        assert_eq!(judge(&accept, Expected::Accept), Ok(Vec::new()));
-        assert_eq!(judge(&accept, Expected::Reject), Err(Fault::UnexpectedAccept));
-        assert_eq!(judge(&reply(Code::ACCESS_ACCEPT, &full[..1]), Expected::Accept), Err(Fault::AttributeMissing));
-        assert_eq!(judge(&reply(Code::ACCESS_CHALLENGE, &[]), Expected::Challenge), Err(Fault::StateMissing));
+        assert_eq!(judge(&accept, &Expected::Accept), Ok(Vec::new()));
+        assert_eq!(judge(&accept, &Expected::Reject), Err(Fault::UnexpectedAccept));
+        assert_eq!(judge(&reply(Code::ACCESS_ACCEPT, &full[..1]), &Expected::Accept), Err(Fault::AttributeMissing));
+        assert_eq!(judge(&reply(Code::ACCESS_CHALLENGE, &[]), &Expected::Challenge), Err(Fault::StateMissing));
         let challenge = reply(Code::ACCESS_CHALLENGE, &[(attribute::STATE, "xyz")]);
-        assert_eq!(judge(&challenge, Expected::Challenge), Ok(b"xyz".to_vec()));
-        assert_eq!(judge(&accept[..19], Expected::Accept), Err(Fault::Malformed));
-        assert_eq!(check(&accept, &[8; 16], Expected::Accept, &demands("s", true)), Err(Fault::ResponseAuthenticator));
-        assert_eq!(check(&accept, &[9; 16], Expected::Accept, &demands("t", true)), Err(Fault::ResponseAuthenticator));
+        assert_eq!(judge(&challenge, &Expected::Challenge), Ok(b"xyz".to_vec()));
+        assert_eq!(judge(&accept[..19], &Expected::Accept), Err(Fault::Malformed));
+        assert_eq!(check(&accept, &[8; 16], &Expected::Accept, &demands("s", true)), Err(Fault::ResponseAuthenticator));
+        assert_eq!(check(&accept, &[9; 16], &Expected::Accept, &demands("t", true)), Err(Fault::ResponseAuthenticator));
     }
 }

@@ -1,6 +1,6 @@
 //! The generator's sockets and what is under way on each: RADIUS allows 256 identifiers per source port.
 
-use crate::scenario::Leg;
+use crate::scenario::{Expected, Leg};
 use anyhow::{Context, Result};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -12,6 +12,7 @@ pub(crate) struct Flight {
     /// Index of the user.
     pub(crate) user: usize,
     pub(crate) leg: Leg,
+    pub(crate) expected: Expected,
     pub(crate) packet: Vec<u8>,
     pub(crate) authenticator: [u8; 16],
     /// From when the wait for this packet counts.

@@ -30,7 +30,7 @@ fn users(setup: &Setup<'_>) -> Result<String> {
     let mut text = String::new();
     for person in people(setup.users, 0) {
         writeln!(text, "{} Cleartext-Password := \"{}\"", person.name, person.password)?;
-        if setup.scenario == Scenario::Accept {
+        if !matches!(setup.scenario, Scenario::Reject | Scenario::Challenge) {
             writeln!(text, "\tClass := \"{CLASS}\",\n\tFilter-Id := \"{FILTER_ID}\"")?;
         }
     }
@@ -41,8 +41,12 @@ fn configuration(setup: &Setup<'_>, dir: &str) -> Result<String> {
     let log = if setup.servers.log { "yes" } else { "no" };
     let ip = setup.listen.ip();
     let port = setup.listen.port();
+    let kind = if setup.scenario == Scenario::Accounting { "acct" } else { "auth" };
     let server = match setup.scenario {
-        Scenario::Accept | Scenario::Reject => PASSWORD.to_owned(),
+        Scenario::Accept | Scenario::Reject | Scenario::Duplicates => with_module("pap", "PAP"),
+        Scenario::Chap => with_module("chap", "CHAP"),
+        Scenario::Mschapv2 => with_module("mschap", "MS-CHAP"),
+        Scenario::Accounting => "\taccounting {\n\t\tdetail\n\t}\n".to_owned(),
         Scenario::Challenge => challenge(),
     };
     let pool = match setup.servers.freeradius_threads {
@@ -88,13 +92,27 @@ modules {{
 	}}
 	pap {{
 	}}
+	chap {{
+	}}
+	mschap {{
+		use_mppe = yes
+		require_encryption = yes
+		require_strong = yes
+	}}
+	detail {{
+		filename = {dir}/radacct/%{{%{{Packet-Src-IP-Address}}:-%{{Packet-Src-IPv6-Address}}}}/detail-%Y%m%d
+		escape_filenames = no
+		permissions = 0600
+		header = "%t"
+		locking = no
+	}}
 	files {{
 		usersfile = {dir}/users
 	}}
 }}
 server bench {{
 	listen {{
-		type = auth
+		type = {kind}
 		ipaddr = {ip}
 		port = {port}
 	}}
@@ -104,17 +122,15 @@ server bench {{
     Ok(text)
 }
 
-const PASSWORD: &str = "\
-	authorize {
-		files
-		pap
-	}
-	authenticate {
-		Auth-Type PAP {
-			pap
-		}
-	}
-";
+/// As the sample configuration has it: what finds out how the user signs in, the users, and what judges.
+fn with_module(module: &str, auth_type: &str) -> String {
+    // `pap` looks for a password that somebody has found; the others look at the packet.
+    let order = if module == "pap" { ["files", "pap"] } else { [module, "files"] };
+    format!(
+        "\tauthorize {{\n\t\t{}\n\t\t{}\n\t}}\n\tauthenticate {{\n\t\tAuth-Type {auth_type} {{\n\t\t\t{module}\n\t\t}}\n\t}}\n",
+        order[0], order[1]
+    )
+}
 
 /// With State the password is the code. Without, `pap` leaves the section at once if the password is wrong.
 fn challenge() -> String {

@@ -9,7 +9,7 @@ use crate::check::{Demands, Fault, check};
 use crate::cpu::{Used, peak_memory, pin};
 use crate::flights::{Flight, Flights, Place};
 use crate::people::{Person, people};
-use crate::scenario::{Codes, Expected, Leg, Scenario, request};
+use crate::scenario::{Codes, Leg, Next, Scenario, request};
 use anyhow::{Result, ensure};
 use hdrhistogram::Histogram;
 use nix::sys::epoll::EpollEvent;
@@ -179,7 +179,7 @@ impl<'a> Generator<'a> {
     /// Begins a sign-in that was due at `since`; false if there is no user or identifier for it.
     fn begin(&mut self, since: Instant) -> Result<bool> {
         let Some(user) = self.idle.pop_front() else { return Ok(false) };
-        if self.send(user, Leg::Password, since, since)? {
+        if self.send(user, self.plan.scenario.first(self.serial), since, since)? {
             self.sign_ins += 1;
             return Ok(true);
         }
@@ -193,15 +193,23 @@ impl<'a> Generator<'a> {
         let Some(person) = self.people.get_mut(user) else { return Ok(false) };
         let plan = self.plan;
         let secret = &plan.demands.secret;
-        let packet = request(plan.scenario, plan.codes, &leg, person, place.identifier, authenticator, secret)?;
+        let with = (plan.scenario, plan.codes);
+        let (packet, expected) = request(with, &leg, person, place.identifier, authenticator, secret)?;
+        // Some requests compute their own.
+        let authenticator = packet.get(4..20).and_then(|field| field.try_into().ok()).unwrap_or(authenticator);
+        let flight = Flight { user, leg, expected, packet, authenticator, since, begun, tries: 1, serial: 0 };
+        self.launch(place, flight);
+        Ok(true)
+    }
+
+    fn launch(&mut self, place: Place, mut flight: Flight) {
         self.serial += 1;
-        let serial = self.serial;
-        let flight = Flight { user, leg, packet, authenticator, since, begun, tries: 1, serial };
+        flight.serial = self.serial;
+        let deadline = (Instant::now() + self.plan.patience, place, self.serial);
         if self.flights.launch(place, flight).is_err() {
             self.fault(Fault::Send);
         }
-        self.deadlines.push_back((Instant::now() + plan.patience, place, serial));
-        Ok(true)
+        self.deadlines.push_back(deadline);
     }
 
     fn receive(&mut self) -> Result<usize> {
@@ -225,8 +233,7 @@ impl<'a> Generator<'a> {
             self.outcome.strays += 1;
             return Ok(());
         };
-        let expected = Expected::of(self.plan.scenario, &flight.leg);
-        let checked = check(reply, &flight.authenticator, expected, &self.plan.demands);
+        let checked = check(reply, &flight.authenticator, &flight.expected, &self.plan.demands);
         if checked == Err(Fault::ResponseAuthenticator) {
             // Anybody could have sent it: a NAS drops it too, and goes on waiting for the right one.
             self.fault(Fault::ResponseAuthenticator);
@@ -237,12 +244,19 @@ impl<'a> Generator<'a> {
             Ok(state) => {
                 self.outcome.requests += 1;
                 self.outcome.latency.saturating_record(nanoseconds(now - flight.since));
-                if expected == Expected::Challenge {
-                    if !self.send(flight.user, Leg::Code(state), now, flight.begun)? {
-                        self.fault(Fault::NotStarted);
-                        self.finish(flight.user);
+                match self.plan.scenario.next(&flight.leg, state) {
+                    Next::Send(leg) => {
+                        if !self.send(flight.user, leg, now, flight.begun)? {
+                            self.fault(Fault::NotStarted);
+                            self.finish(flight.user);
+                        }
+                        return Ok(());
                     }
-                    return Ok(());
+                    Next::Repeat(left) => {
+                        self.launch(place, Flight { leg: Leg::Again(left), since: now, tries: 1, ..flight });
+                        return Ok(());
+                    }
+                    Next::Done => {}
                 }
                 self.outcome.sign_ins += 1;
                 self.outcome.sign_in_latency.saturating_record(nanoseconds(now - flight.begun));

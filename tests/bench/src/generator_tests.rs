@@ -56,13 +56,19 @@ fn against(
 
 #[test]
 fn every_scenario_runs_to_its_end() {
-    for scenario in [Scenario::Accept, Scenario::Reject, Scenario::Challenge] {
+    for scenario in Scenario::ALL {
         for pace in [Pace::Closed(10), Pace::Open(500)] {
             let outcome = against(scenario, pace, true, |_, octets| answer(octets, scenario, &server::secret()));
             assert!(outcome.sign_ins > 5, "{scenario:?} {pace:?}: {}", outcome.sign_ins);
             assert!(outcome.faults.is_empty(), "{scenario:?} {pace:?}: {:?}", outcome.faults);
             assert!(outcome.used.is_some_and(|used| used.total > Duration::ZERO));
             assert!(outcome.latency.len() == outcome.requests);
+            let each = match scenario {
+                Scenario::Challenge | Scenario::Accounting => 2,
+                Scenario::Duplicates => 10,
+                _ => 1,
+            };
+            assert!(outcome.requests >= each * outcome.sign_ins, "{scenario:?}: {}", outcome.requests);
         }
     }
 }

@@ -3,6 +3,7 @@
 // What this program is for is to print a table.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod accounting;
 mod ceiling;
 mod check;
 mod cli;
@@ -12,6 +13,7 @@ mod flights;
 mod freeradius;
 mod generator;
 mod load;
+mod mschap;
 mod orthrus;
 mod pending;
 mod people;

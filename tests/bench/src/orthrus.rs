@@ -114,6 +114,7 @@ allow_plain_passwords = true
 
 [attempts]
 repeat_window = "0s"
+reject_delay = "0s"
 
 [admin]
 enabled = false
@@ -131,7 +132,10 @@ reply = {{ Class = "{CLASS}", Filter-Id = "{FILTER_ID}" }}
         ip = setup.listen.ip(),
     )?;
     text.push_str(match setup.scenario {
-        Scenario::Accept | Scenario::Reject => "second_factor = \"off\"\n",
+        Scenario::Accept | Scenario::Reject | Scenario::Duplicates | Scenario::Chap | Scenario::Mschapv2 => {
+            "second_factor = \"off\"\n"
+        }
+        Scenario::Accounting => "second_factor = \"off\"\n",
         Scenario::Challenge => {
             "second_factor = \"required\"\n\n[[second_factor]]\nname = \"oath\"\nkind = \"oath\"\ntokens_file = \"tokens.toml\"\n"
         }

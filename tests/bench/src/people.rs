@@ -1,8 +1,10 @@
 //! The users that sign in: names, passwords and one-time codes, all of them computed from a number, so that the servers'
 //! files and the generator agree without exchanging anything.
 
+use crate::mschap;
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::{Digest, Sha1};
+use std::cell::OnceCell;
 
 /// The Class that policies give to everybody.
 pub(crate) const CLASS: &str = "bench";
@@ -23,6 +25,7 @@ pub(crate) struct Person {
     /// Calling-Station-Id: an address of the user's own, from the block for documentation and tests.
     pub(crate) station: String,
     counter: u64,
+    hash: OnceCell<[u8; 16]>,
 }
 
 impl Person {
@@ -31,12 +34,17 @@ impl Person {
         let name = format!("user{number:05}");
         let password = format!("Pass-{number:05}-word");
         let [_, a, b, c] = number.to_be_bytes();
-        Self { name, password, station: format!("198.{}.{b}.{c}", 18 + (a & 1)), counter }
+        Self { name, password, station: format!("198.{}.{b}.{c}", 18 + (a & 1)), counter, hash: OnceCell::new() }
     }
 
     /// The secret of the user's token: 20 octets, the length that RFC 4226 §4 recommends.
     pub(crate) fn token(&self) -> [u8; 20] {
         Sha1::digest(self.name.as_bytes()).into()
+    }
+
+    /// The NT hash of the password.
+    pub(crate) fn password_hash(&self) -> [u8; 16] {
+        *self.hash.get_or_init(|| mschap::password_hash(&self.password))
     }
 
     /// The next code of the token; every call presses the button once.

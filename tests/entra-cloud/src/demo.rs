@@ -37,10 +37,11 @@ pub fn run(once: bool) -> anyhow::Result<()> {
     writeln!(out, "Configuration     {}", folder.path().join("orthrus.toml").display())?;
     cloud.person(PUSH).takes(Duration::from_secs(3));
     let config = folder.path().join("orthrus.toml");
-    let loaded = gateway::config::load(&config)?;
+    let (loaded, watched) = gateway::config::load_watched(&config);
+    let loaded = loaded?;
     let _log = gateway::telemetry::log::start(&loaded.config.telemetry, None);
     actix_rt::System::new().block_on(async {
-        let running = gateway::running::start(loaded.config, Some(config), None).await?;
+        let running = gateway::running::start(loaded.config, (Some(config), watched), None).await?;
         let address = running.addresses.first().copied().context("nothing is listened on")?;
         writeln!(out, "Gateway           {address}, shared secret {SECRET}, password of everybody: {PASSWORD}\n")?;
         let shown = actix_rt::task::spawn_blocking(move || -> anyhow::Result<Cloud> {

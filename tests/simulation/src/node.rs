@@ -545,7 +545,7 @@ impl World<'_> {
     ) -> Option<Result<Outcome, Reason>> {
         let life = self.nodes[n].life;
         if self.plan.shared {
-            let at = self.to_store(n, &transition.key);
+            let at = self.reaches_store(n, &transition.key);
             self.at(at, Event::Apply { node: n, life, transition, back });
             return None;
         }

@@ -116,17 +116,16 @@ impl<'a> World<'a> {
 
     /// What breaks, and who wants in.
     fn foresee(&mut self) {
-        let n = self.plan.nodes as u64;
         let Plan { sign_ins, crashes, pauses, fail_overs, outages, .. } = self.plan;
         for _ in 0..sign_ins {
             self.plan_sign_in();
         }
         for _ in 0..crashes {
-            let node = self.random.below(n) as usize;
+            let node = self.random.index(self.plan.nodes);
             self.within(150_000, Event::Crash { node });
         }
         for _ in 0..pauses {
-            let node = self.random.below(n) as usize;
+            let node = self.random.index(self.plan.nodes);
             self.within(150_000, Event::Pause { node });
         }
         for _ in 0..fail_overs {
@@ -160,7 +159,7 @@ impl<'a> World<'a> {
     }
 
     /// When a transition of this node reaches the store.
-    pub(crate) fn to_store(&mut self, n: usize, key: &AttemptKey) -> Timestamp {
+    pub(crate) fn reaches_store(&mut self, n: usize, key: &AttemptKey) -> Timestamp {
         let at = self.soon();
         let lane = &mut self.lanes[n][user_of(&key.user)];
         *lane = at.max(*lane);

@@ -2,9 +2,10 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use super::{report::Report, units::Span};
+use super::{names::nearest, report::Report, units::Span};
+use crate::reason::{Fault, Reason};
 
 /// How long one person's one try to pass the second factor may take, and what the person reads meanwhile.
 ///
@@ -47,9 +48,19 @@ pub struct RawAttempts {
     pub prompt_again: String,
     /// What the user reads when the VPN server's patience ends before a push or a call is answered; at most 240 octets.
     pub prompt_approve: String,
-    /// What the user reads when refused; at most 240 octets. It is the same for every cause, so that nobody learns
-    /// which of the factors was wrong. Empty sends none.
+    /// What the user reads when refused; at most 240 octets. It is the same for every cause that has no text in
+    /// `reject_messages`, so that nobody learns which of the factors was wrong. Empty sends none.
     pub reject_message: String,
+    /// What the user reads instead where the cause is this one: the label of a reason (see errors.md) and a text of at most
+    /// 240 octets, such as `prompt_denied = "You denied the sign-in."`. A text for a cause tells whoever types passwords which of
+    /// the factors was wrong: `check-config` names those that do. Empty sends none.
+    #[schemars(extend("x-type" = "table of reason = text", "x-default" = "none"))]
+    pub reject_messages: BTreeMap<String, String>,
+    /// The soonest a request is refused after it came, so that nobody can try passwords or codes quickly. Who waited longer,
+    /// for a person say, is refused at once. Longer than the VPN server waits before it repeats a packet, and each refusal costs
+    /// a repeat; longer than its time limit, and refusals look like a gateway that is down.
+    #[schemars(extend("x-min" = "0s", "x-max" = "5s"))]
+    pub reject_delay: Span,
 }
 
 impl Default for RawAttempts {
@@ -65,6 +76,8 @@ impl Default for RawAttempts {
             prompt_again: "That code was not right. Enter the next code:".to_owned(),
             prompt_approve: "Approve the sign-in on your phone, then press Enter:".to_owned(),
             reject_message: "Sign-in refused.".to_owned(),
+            reject_messages: BTreeMap::new(),
+            reject_delay: Span::secs(1),
         }
     }
 }
@@ -106,6 +119,17 @@ pub struct Attempts {
     pub prompt_approve: String,
     /// Reply-Message of a reject, 0 to 240 octets.
     pub reject_message: String,
+    /// Reply-Message of a reject for these reasons, 0 to 240 octets.
+    pub reject_messages: BTreeMap<Reason, String>,
+    /// The soonest a reject leaves after its request came.
+    pub reject_delay: Duration,
+}
+
+impl Attempts {
+    /// What the user reads who is refused for `reason`; empty for nothing.
+    pub fn reject_message(&self, reason: Reason) -> &str {
+        self.reject_messages.get(&reason).unwrap_or(&self.reject_message)
+    }
 }
 
 /// The longest text we put into a Reply-Message: an attribute holds 253 octets (RFC 2865 §5.18), and some VPN servers add
@@ -151,7 +175,50 @@ impl RawAttempts {
             prompt_again: message(report, "attempts.prompt_again", &self.prompt_again, 1),
             prompt_approve: message(report, "attempts.prompt_approve", &self.prompt_approve, 1),
             reject_message: message(report, "attempts.reject_message", &self.reject_message, 0),
+            reject_messages: self.reject_messages(report),
+            reject_delay: self.reject_delay(report),
         }
+    }
+
+    fn reject_delay(&self, report: &mut Report) -> Duration {
+        report.within("attempts.reject_delay", &self.reject_delay, Span::secs(0), Span::secs(5));
+        if self.reject_delay == Span::secs(0) {
+            let problem =
+                "refusals are answered at once, so that passwords and codes can be tried as fast as the network goes";
+            report.warn("attempts.reject_delay", problem, "Leave it at 1s unless the VPN server delays them itself.");
+        }
+        self.reject_delay.0
+    }
+
+    fn reject_messages(&self, report: &mut Report) -> BTreeMap<Reason, String> {
+        let section = "attempts.reject_messages";
+        let mut messages = BTreeMap::new();
+        let mut telling = Vec::new();
+        for (label, text) in &self.reject_messages {
+            let path = format!("{section}.{label}");
+            let Some(reason) = Reason::ALL.iter().copied().find(|reason| reason.label() == label) else {
+                let labels = Reason::ALL.iter().map(|reason| reason.label());
+                let remedy = match nearest(label, labels) {
+                    Some(meant) => format!("Did you mean `{meant}`?"),
+                    None => "Write the label of a reason as errors.md has it.".to_owned(),
+                };
+                report.fault(path, "there is no such reason", remedy);
+                continue;
+            };
+            // Who is refused for what the user did or is learns from an own text which of the factors it was.
+            if reason.fault() == Fault::User && *text != self.reject_message {
+                telling.push(label.as_str());
+            }
+            messages.insert(reason, message(report, &path, text, 0));
+        }
+        if !telling.is_empty() {
+            let problem = format!(
+                "{}: a text of its own tells whoever types passwords which factor was wrong, or who exists",
+                telling.join(", ")
+            );
+            report.warn(section, problem, "Keep those that your users need more than guessers do.");
+        }
+        messages
     }
 }
 

@@ -28,6 +28,10 @@ pub struct RawLimits {
     /// anew; longer only costs memory.
     #[schemars(extend("x-min" = "5s", "x-max" = "60s"))]
     pub reply_lifetime: Span,
+    /// Refusals of this node that wait for `attempts.reject_delay`. Beyond them refusals leave at once, and are counted: somebody is
+    /// flooding the node with guesses. Some hundred octets each.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub delayed_rejects: u64,
     /// Passwords hashed at the same time; 0 means one per core. More than there are cores makes every check slower.
     #[schemars(range(min = 0, max = 256), extend("x-reload" = "no"))]
     pub password_checks: u64,
@@ -89,6 +93,7 @@ impl Default for RawLimits {
             in_progress: 65_536,
             cached_replies: 32_768,
             reply_lifetime: Span::secs(30),
+            delayed_rejects: 65_536,
             password_checks: 0,
             password_queue: 256,
             attempts: 200_000,
@@ -115,6 +120,8 @@ pub struct Limits {
     pub cached_replies: usize,
     /// How long a reply is kept.
     pub reply_lifetime: Duration,
+    /// Refusals that wait for their time.
+    pub delayed_rejects: usize,
     /// Passwords hashed at the same time; 0 means one per core.
     pub password_checks: usize,
     /// Password checks that may wait.
@@ -151,6 +158,7 @@ impl RawLimits {
             in_progress: report.number("limits.in_progress", self.in_progress, 16..=1_000_000),
             cached_replies: report.number("limits.cached_replies", self.cached_replies, 256..=4_000_000),
             reply_lifetime: self.reply_lifetime.0,
+            delayed_rejects: report.number("limits.delayed_rejects", self.delayed_rejects, 0..=1_000_000),
             password_checks: report.number("limits.password_checks", self.password_checks, 0..=256),
             password_queue: report.number("limits.password_queue", self.password_queue, 1..=65_536),
             attempts: report.number("limits.attempts", self.attempts, 100..=10_000_000),

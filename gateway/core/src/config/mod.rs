@@ -92,6 +92,11 @@ pub struct Raw {
     /// below). They add to what is built in and change nothing of it.
     #[schemars(extend("x-type" = "list of paths", "x-default" = "none"))]
     pub dictionaries: Vec<PathBuf>,
+    /// Whether a change of this file, or of a file with a secret that it names, is put in force by itself, as SIGHUP does: a
+    /// second or two after the last change, and only as a whole and without a fault. Set it to `false` to edit the file in
+    /// place and send SIGHUP when it is ready. Files of users and tokens are looked at in any case.
+    #[schemars(extend("x-default" = "true"))]
+    pub reload_on_change: Option<bool>,
     /// Where RADIUS packets come in.
     pub listen: RawListen,
     /// The RADIUS clients.
@@ -125,6 +130,8 @@ pub struct Raw {
 pub struct Config {
     /// Where durable records live.
     pub state_dir: PathBuf,
+    /// Whether a change of the file leads to a reload.
+    pub reload_on_change: bool,
     /// Where packets come in.
     pub listen: Listen,
     /// The RADIUS clients, in the order of the file.
@@ -224,6 +231,7 @@ impl Raw {
         let accounting = self.accounting.check(report, around, &state_dir);
         let config = Config {
             state_dir,
+            reload_on_change: self.reload_on_change.unwrap_or(true),
             listen: self.listen.check(report),
             clients: clients::check(&self.clients, report, around, &client_references, accounting.max_sessions),
             first_factors: first_factor::check(&self.first_factor, report, around, &first_factors),

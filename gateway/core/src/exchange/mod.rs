@@ -360,7 +360,10 @@ impl Facts {
     }
 
     fn reject(&mut self, reason: Reason, attributes: Attributes, turn: &mut Turn<'_>) -> Stage {
-        let verdict = verdict::reject(&self.setting.config.attempts.reject_message, attributes);
+        let attempts = &self.setting.config.attempts;
+        let verdict = verdict::reject(attempts.reject_message(reason), attributes);
+        // Counted from the packet, so that the time of a refusal does not tell how it was found.
+        let verdict = verdict.not_before(self.request.received.after(attempts.reject_delay));
         self.finish(Ending::Reject, Some(reason), Some(verdict), turn)
     }
 

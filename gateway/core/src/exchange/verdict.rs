@@ -7,6 +7,7 @@ use crate::config::{Client, Policy, SecondFactorNeed};
 use crate::factor::{Enrolment, Proved};
 use crate::radius::{Attributes, Code, attribute};
 use crate::reason::Reason;
+use crate::time::Timestamp;
 use std::sync::Arc;
 
 /// That the first factor was passed.
@@ -74,9 +75,20 @@ impl SecondProof {
 pub struct Verdict {
     code: Code,
     attributes: Attributes,
+    not_before: Option<Timestamp>,
 }
 
 impl Verdict {
+    /// The same, but sent no sooner.
+    pub(super) fn not_before(self, time: Timestamp) -> Self {
+        Self { not_before: Some(time), ..self }
+    }
+
+    /// The soonest it may be sent; `None`: at once.
+    pub fn send_at(&self) -> Option<Timestamp> {
+        self.not_before
+    }
+
     /// The packet's code.
     pub fn code(&self) -> Code {
         self.code
@@ -98,20 +110,20 @@ pub(super) fn accept(
     attributes: Attributes,
 ) -> Result<Verdict, Reason> {
     match (first, second) {
-        (Some(_), Some(_)) => Ok(Verdict { code: Code::ACCESS_ACCEPT, attributes }),
+        (Some(_), Some(_)) => Ok(Verdict { code: Code::ACCESS_ACCEPT, attributes, not_before: None }),
         (None, Some(SecondProof(Kind::Committed))) if client.first_factor.is_none() => {
-            Ok(Verdict { code: Code::ACCESS_ACCEPT, attributes })
+            Ok(Verdict { code: Code::ACCESS_ACCEPT, attributes, not_before: None })
         }
         (None, Some(_)) | (_, None) => Err(Reason::NoProof),
     }
 }
 
-/// An Access-Reject with a text that names no factor.
+/// An Access-Reject, with a text unless it carries attributes already.
 pub(super) fn reject(message: &str, mut attributes: Attributes) -> Verdict {
     if !message.is_empty() && attributes.is_empty() {
         attributes.push_text(attribute::REPLY_MESSAGE, message);
     }
-    Verdict { code: Code::ACCESS_REJECT, attributes }
+    Verdict { code: Code::ACCESS_REJECT, attributes, not_before: None }
 }
 
 /// An Access-Challenge: State and text and nothing else, because a careless NAS may take it for success.
@@ -122,5 +134,5 @@ pub(super) fn challenge(state: &[u8], message: &str) -> Verdict {
     if attributes.push(attribute::STATE, state).is_err() {
         return reject("", Attributes::default());
     }
-    Verdict { code: Code::ACCESS_CHALLENGE, attributes }
+    Verdict { code: Code::ACCESS_CHALLENGE, attributes, not_before: None }
 }

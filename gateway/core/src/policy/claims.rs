@@ -2,6 +2,7 @@
 //! them: they tell one door from another, and they prove nothing.
 
 use super::View;
+use super::index::{Octets, set};
 use crate::radius::{AttributeDef, AttributeNumber, DataType, attribute};
 use ipnet::IpNet;
 use regex_lite::{Regex, RegexBuilder};
@@ -123,6 +124,95 @@ impl Claim {
             (_, [0..=0x1f, rest @ ..]) => Some(rest.into()),
             _ => Some(value.into()),
         }
+    }
+}
+
+/// The claims on one attribute, for the index: policies by value, and by how a value begins.
+#[derive(Debug)]
+pub(super) struct Claimed {
+    def: Arc<AttributeDef>,
+    /// Policies that do not ask for values of it.
+    pub(super) any: Box<[u64]>,
+    values: Octets,
+    heads: Octets,
+    /// The lengths of `heads`, each once.
+    lengths: Vec<usize>,
+}
+
+impl Claim {
+    /// Whether a value tells that it does not hold.
+    pub(super) fn can_be_indexed(&self) -> bool {
+        let Test::AnyOf(matchers) = &self.test else { return false };
+        !self.def.has_tag && matchers.iter().all(|matcher| !matcher.key().is_empty())
+    }
+}
+
+impl Matcher {
+    /// What a value that fits is or begins with, in lower case but for octets; empty if that cannot be said.
+    fn key(&self) -> Cow<'_, [u8]> {
+        match self {
+            Self::Octets(octets) => Cow::Borrowed(octets),
+            Self::Text(text) | Self::Prefix(text) => text.to_ascii_lowercase().into_bytes().into(),
+            Self::Pattern(pattern) => literal_head(pattern).to_ascii_lowercase().into_bytes().into(),
+        }
+    }
+}
+
+/// The characters that every match begins with, as far as they are easily seen.
+fn literal_head(whole: &Regex) -> &str {
+    let pattern = whole.as_str().strip_prefix("^(?:").and_then(|rest| rest.strip_suffix(")$")).unwrap_or_default();
+    if pattern.contains('|') {
+        return "";
+    }
+    let end = pattern.find(|c: char| !(c.is_ascii_alphanumeric() || " -_@/:,=".contains(c))).unwrap_or(pattern.len());
+    let (head, rest) = pattern.split_at_checked(end).unwrap_or_default();
+    if rest.starts_with(['?', '*', '{']) { head.get(..end.saturating_sub(1)).unwrap_or_default() } else { head }
+}
+
+impl Claimed {
+    pub(super) fn new(claim: &Claim, words: usize) -> Self {
+        let (values, heads) = Default::default();
+        Self { def: claim.def.clone(), any: vec![0; words].into(), values, heads, lengths: Vec::new() }
+    }
+
+    pub(super) fn is_about(&self, claim: &Claim) -> bool {
+        self.def.number == claim.def.number
+    }
+
+    /// Policy `place` makes this claim.
+    pub(super) fn add(&mut self, claim: &Claim, place: usize) {
+        let Test::AnyOf(matchers) = &claim.test else { return };
+        for matcher in matchers {
+            let key = matcher.key();
+            let table = match matcher {
+                Matcher::Octets(_) | Matcher::Text(_) => &mut self.values,
+                Matcher::Prefix(_) | Matcher::Pattern(_) => {
+                    if !self.lengths.contains(&key.len()) {
+                        self.lengths.push(key.len());
+                    }
+                    &mut self.heads
+                }
+            };
+            set(table.entry(key.as_ref().into()).or_insert_with(|| vec![0; self.any.len()].into()), place);
+        }
+    }
+
+    /// The policies that name a value of the packet.
+    pub(super) fn look<'a>(&'a self, view: &View<'_>) -> Vec<&'a [u64]> {
+        let mut rows: Vec<&[u64]> = Vec::new();
+        for (_, value) in view.claims().iter().filter(|(number, _)| *number == self.def.number) {
+            let wanted = match self.def.data_type {
+                DataType::Text => Cow::Owned(value.to_ascii_lowercase()),
+                _ => Cow::Borrowed(&**value),
+            };
+            rows.extend(self.values.get(&*wanted).map(|row| &**row));
+            if !self.lengths.is_empty() {
+                let text = text(&self.def, value).to_ascii_lowercase();
+                let heads = self.lengths.iter().filter_map(|length| self.heads.get(text.as_bytes().get(..*length)?));
+                rows.extend(heads.map(|row| &**row));
+            }
+        }
+        rows
     }
 }
 

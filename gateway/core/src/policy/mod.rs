@@ -82,7 +82,7 @@ fn lower<'a>(text: &str, buffer: &'a mut String) -> &'a str {
 pub fn decide<'a>(policies: &'a [Policy], index: &Index, facts: &Facts<'_>) -> Decision<'a> {
     let view = View::new(facts);
     let fits = |place: usize| policies.get(place).is_some_and(|policy| policy.conditions.other_failed(&view).is_none());
-    match index.first(facts, fits).and_then(|place| policies.get(place)) {
+    match index.first(&view, fits).and_then(|place| policies.get(place)) {
         Some(policy) if policy.outcome == Outcome::Permit => Decision::Permit(policy),
         Some(policy) => Decision::Deny(policy),
         None => Decision::NoMatch,

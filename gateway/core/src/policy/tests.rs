@@ -387,7 +387,74 @@ mod agreement {
         )
     }
 
+    const CLASSES: &[&[u8]] = &[b"abc", b"ABcd", b"\x01\x02", b"\xff"];
+
+    /// Tests of one attribute, of which one is enough; the first letter says of which kind.
+    fn any_claim() -> impl Strategy<Value = (&'static str, Vec<&'static str>)> {
+        let texts = [
+            "=vpn-1",
+            "=VPN-2",
+            "^vpn",
+            "^Vpn-2",
+            "~vpn-[12]",
+            "~vpn-1?",
+            "~(?i)VPN-.",
+            "~.*2",
+            "~vpn-1|wlan",
+            "~v{1}.*",
+        ];
+        let ports = ["=Virtual", "=Ethernet", "^Vir", "~Virt.*", "~[0-9]*"];
+        let class = ["=0x0102", "=abc", "^ab", "~abc?d*", "^0x01"];
+        let of = |name, all: &'static [&'static str]| {
+            proptest::collection::vec(proptest::sample::select(all), 0..3).prop_map(move |tests| (name, tests))
+        };
+        prop_oneof![
+            of("NAS-Identifier", Box::leak(Box::new(texts))),
+            of("NAS-Port-Type", Box::leak(Box::new(ports))),
+            of("Class", Box::leak(Box::new(class))),
+        ]
+    }
+
+    fn claiming(claims: &[(&'static str, Vec<&'static str>)]) -> Policy {
+        let made = claims.iter().flat_map(|(name, tests)| {
+            let def = Arc::new(dictionary().find_tagged(name).unwrap().0.into_owned());
+            let matchers = tests.iter().map(|test| match test.split_at(1) {
+                ("=", text) => Matcher::equals(&def, text).unwrap(),
+                ("^", text) => Matcher::Prefix(text.into()),
+                (_, text) => Matcher::pattern(text).unwrap(),
+            });
+            let test = if tests.is_empty() { Test::Present(true) } else { Test::AnyOf(matchers.collect()) };
+            Some(Claim { key: (*name).into(), def: def.clone(), tag: None, test })
+        });
+        with("p", Conditions { claims: made.collect(), ..Conditions::default() })
+    }
+
     proptest! {
+        /// The same for what packets say of themselves.
+        #[test]
+        fn the_index_is_the_list_for_claims(
+            policies in proptest::collection::vec(proptest::collection::vec(any_claim(), 0..3), 0..150),
+            names in proptest::collection::vec(proptest::sample::select(&["vpn-1", "VPN-2", "vpn-", "wlan", "v"][..]), 0..3),
+            port in proptest::sample::select(&[0u8, 5, 15][..]),
+            class in proptest::option::of(proptest::sample::select(CLASSES)),
+        ) {
+            let policies: Vec<_> = policies.iter().map(|claims| claiming(claims)).collect();
+            let mut list: Vec<(u8, &[u8])> = names.iter().map(|name| (32, name.as_bytes())).collect();
+            let port = [0, 0, 0, port];
+            list.push((61, &port));
+            list.extend(class.map(|class| (25, class)));
+            let (identity, attributes) = (alice(), said(&list));
+            let facts = Facts { attributes: Some(&attributes), ..of(&identity) };
+            let listed = policies.iter().position(|policy| failed(policy, &facts).is_none());
+            let found = match decide(&policies, &Index::new(&policies), &facts) {
+                Decision::Permit(found) | Decision::Deny(found) => {
+                    policies.iter().position(|policy| std::ptr::eq(policy, found))
+                }
+                Decision::NoMatch => None,
+            };
+            prop_assert_eq!(found, listed);
+        }
+
         /// The index finds what looking at one policy after the other finds.
         #[test]
         fn the_index_is_the_list(

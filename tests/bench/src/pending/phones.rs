@@ -245,7 +245,7 @@ impl Waiting {
                 let reply = buffer.get(..length).unwrap_or_default();
                 let identifier = reply.get(1).copied().unwrap_or_default();
                 let Some(sent) = self.sent.remove(&(port, identifier)) else { continue };
-                let fault = check(reply, &sent.authenticator, Expected::Accept, &demands).err();
+                let fault = check(reply, &sent.authenticator, &Expected::Accept, &demands).err();
                 ensure!(fault.is_none(), "{}: {}", sent.name, fault.map_or("", |fault| fault.name()));
                 seen.push(approved.get(&sent.name).map(Instant::elapsed).unwrap_or_default());
             }
