@@ -78,6 +78,11 @@ impl Gateway {
         self.await_ready();
     }
 
+    /// The number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Asks it to end, and waits for that.
     pub fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::SIGTERM);

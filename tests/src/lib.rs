@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`setup`] | an operator who writes a configuration |
 //! | [`gateway`] | the process: started, reloaded, stopped, killed |
+//! | [`accounting`] | who reads the accounting records |
 //! | [`client`] | a NAS |
 //! | [`restless`] | a NAS that hides its retransmissions |
 //! | [`token`] | a person's authenticator app |
@@ -16,6 +17,7 @@
 //! | [`radclient`], [`pyrad`], [`collector`], [`namespace`] | peers that others wrote, and the networks they live in |
 //! | [`vectors`] | the packets of `tests/vectors` |
 
+pub mod accounting;
 pub mod binary;
 pub mod client;
 pub mod collector;

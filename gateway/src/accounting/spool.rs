@@ -88,6 +88,7 @@ pub struct Spool {
     segment: u64,
     length: u64,
     broken: bool,
+    full: bool,
     buffer: Vec<u8>,
     shared: Arc<Shared>,
     metrics: Arc<Metrics>,
@@ -151,6 +152,7 @@ impl Spool {
             segment,
             length,
             broken: false,
+            full: false,
             buffer: Vec::new(),
             shared,
             metrics: metrics.clone(),
@@ -165,10 +167,7 @@ impl Spool {
             return Ok(());
         }
         let size = self.buffer.len() as u64;
-        if self.shared.lock().waiting.saturating_add(size) > self.most {
-            let problem = "the spool is full (accounting.spool_max_bytes): the server of forward_to does not answer";
-            return Err(io::Error::new(io::ErrorKind::StorageFull, problem));
-        }
+        self.room(size)?;
         if self.length >= SEGMENT {
             let next = self.segment + 1;
             self.file = append(&segment_path(&self.folder, next))?;
@@ -187,6 +186,18 @@ impl Spool {
         });
         let waiting = self.shared.lock().waiting;
         self.metrics.accounting.spool_bytes.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        Ok(())
+    }
+
+    /// Whether so many octets have room. A spool that was full takes nothing until a sixteenth of it is free again, so that it
+    /// is not full and not full by turns.
+    fn room(&mut self, size: u64) -> io::Result<()> {
+        let most = if self.full { self.most - self.most / 16 } else { self.most };
+        self.full = self.shared.lock().waiting.saturating_add(size) > most;
+        if self.full {
+            let problem = "the spool is full (accounting.spool_max_bytes): the server of forward_to does not answer";
+            return Err(io::Error::new(io::ErrorKind::StorageFull, problem));
+        }
         Ok(())
     }
 
@@ -239,11 +250,7 @@ impl Sink for Spool {
 
     fn rest(&mut self, _: Timestamp) -> io::Result<()> {
         self.restore()?;
-        // A spool that is full fails until there is room again.
-        if self.shared.lock().waiting >= self.most {
-            return Err(io::Error::new(io::ErrorKind::StorageFull, "the spool is full (accounting.spool_max_bytes)"));
-        }
-        Ok(())
+        self.room(0)
     }
 }
 

@@ -58,7 +58,7 @@ pub fn start(
     known: Arc<Known>,
 ) -> io::Result<JoinHandle<()>> {
     let name = format!("accounting-{}", sink.name());
-    let mut writer = Writer { sink, recent, known, failing: None };
+    let mut writer = Writer { sink, recent, known, failing: false, said: None };
     Builder::new().name(name).spawn(move || writer.run(&queue))
 }
 
@@ -66,8 +66,9 @@ struct Writer {
     sink: Box<dyn Sink>,
     recent: Recent,
     known: Arc<Known>,
-    /// When it was last said that the sink fails.
-    failing: Option<Timestamp>,
+    failing: bool,
+    /// When it was last said that it fails, and whether it was said since that it works again.
+    said: Option<(Timestamp, bool)>,
 }
 
 impl Writer {
@@ -150,26 +151,26 @@ impl Writer {
         listeners.into_iter().for_each(|answers| answers.wake());
     }
 
-    /// Says once a minute that the sink fails, and once that it works again.
+    /// Says that the sink fails, once a minute at most, and that it works again.
     fn say(&mut self, outcome: &io::Result<()>, now: Timestamp) {
         let gauge = self.known.metrics().accounting.failing.with_label_values(&[self.sink.name()]);
-        match (outcome, self.failing) {
-            (Ok(()), None) => {}
-            (Ok(()), Some(_)) => {
-                self.failing = None;
-                gauge.set(0);
+        let was = std::mem::replace(&mut self.failing, outcome.is_err());
+        if was != self.failing {
+            gauge.set(self.failing.into());
+        }
+        match (outcome, self.said) {
+            (Ok(()), Some((at, false))) if was => {
+                self.said = Some((at, true));
                 tracing::info!(sink = self.sink.name(), "accounting records get to the disk again");
             }
-            (Err(error), said) => {
-                gauge.set(1);
-                if said.is_none_or(|said| now.since(said) >= SAY_AGAIN) {
-                    self.failing = Some(now);
-                    tracing::error!(
-                        sink = self.sink.name(), %error,
-                        "accounting records do not get to the disk, and none is answered: make room, or look at the disk"
-                    );
-                }
+            (Err(error), said) if said.is_none_or(|(at, _)| now.since(at) >= SAY_AGAIN) => {
+                self.said = Some((now, false));
+                tracing::error!(
+                    sink = self.sink.name(), %error,
+                    "accounting records do not get to the disk, and none is answered: make room, or look at the disk"
+                );
             }
+            _ => {}
         }
     }
 }

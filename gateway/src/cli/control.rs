@@ -240,6 +240,6 @@ mod tests {
         let mut out = Vec::new();
         table(&mut out, vec![["USER".to_owned(), "B".to_owned()], ["al\u{1b}[2Jice".to_owned(), "x".to_owned()]])
             .unwrap();
-        assert_eq!(String::from_utf8(out).unwrap(), "USER        B\nal\u{fffd}[2Jice  x\n");
+        assert_eq!(String::from_utf8(out).unwrap(), "USER       B\nal\u{fffd}[2Jice  x\n");
     }
 }

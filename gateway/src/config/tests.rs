@@ -281,7 +281,7 @@ fn the_sample_files_load() {
 fn the_examples_of_the_reference_are_one_configuration() {
     let reference = reference();
     let examples: Vec<_> = reference.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert_eq!(examples.len(), 15, "one for each section, and one for each kind with a table of its own");
+    assert_eq!(examples.len(), 16, "one for each section, and one for each kind with a table of its own");
     loads_with_its_files(&examples.concat());
 }
 

@@ -144,11 +144,12 @@ impl RawAccounting {
         report.within("accounting.rotate_size", &self.rotate_size, Size(64 << 10), Size::mebibytes(64 << 10));
         report.within("accounting.rotate_after", &self.rotate_after, Span::secs(60), year);
         report.within("accounting.session_timeout", &self.session_timeout, Span::secs(60), year);
+        let retain = report.number("accounting.retain", self.retain, 0..=100_000);
         let file = self.folder.as_ref().map(|folder| FileSink {
             folder: around.resolve(folder),
             rotate_size: self.rotate_size.0,
             rotate_after: self.rotate_after.0,
-            retain: report.number("accounting.retain", self.retain, 0..=100_000),
+            retain,
         });
         let forward = self.forward(report, around, state_dir);
         let wanted = self.folder.is_some() || self.forward_to.is_some();
