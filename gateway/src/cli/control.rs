@@ -84,7 +84,7 @@ pub(super) struct Drain {
 }
 
 fn span(text: &str) -> Result<Duration, String> {
-    let span: gateway_core::config::Span = text.parse().map_err(|error| error.to_string())?;
+    let span: gateway_core::config::Span = text.parse()?;
     Ok(span.0)
 }
 
