@@ -89,10 +89,16 @@ impl Load {
     /// `nases` of them send to `address`.
     #[must_use]
     pub fn start(address: SocketAddr, nases: usize) -> Self {
+        Self::patient(address, nases, Duration::from_millis(300))
+    }
+
+    /// The same with NASes that wait so long before they send a record again.
+    #[must_use]
+    pub fn patient(address: SocketAddr, nases: usize, patience: Duration) -> Self {
         let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
         let thread = |number: usize| {
             let (stop, answered) = (stop.clone(), answered.clone());
-            std::thread::spawn(move || report(address, number, &stop, &answered))
+            std::thread::spawn(move || report(address, number, patience, &stop, &answered))
         };
         let threads = (0..nases).map(thread).collect();
         Self { stop, threads, answered }
@@ -123,7 +129,7 @@ impl Load {
     }
 }
 
-fn report(address: SocketAddr, number: usize, stop: &AtomicBool, answered: &Mutex<Vec<String>>) {
+fn report(address: SocketAddr, number: usize, patience: Duration, stop: &AtomicBool, answered: &Mutex<Vec<String>>) {
     let mut nas = nas(address);
     for turn in 0_u32.. {
         let session = format!("{number}-{turn}");
@@ -137,7 +143,7 @@ fn report(address: SocketAddr, number: usize, stop: &AtomicBool, answered: &Mute
                 return;
             }
             nas.send(&sent);
-            if let Some(reply) = nas.await_reply(&sent, Duration::from_millis(300)) {
+            if let Some(reply) = nas.await_reply(&sent, patience) {
                 reply.expect(Code::ACCOUNTING_RESPONSE);
                 break;
             }

@@ -140,10 +140,14 @@ impl Files {
             }
             serial += 1;
         };
-        fs::rename(folder.join(NAME), closed_as)?;
-        self.file = append(&folder.join(NAME))?;
-        self.length = 0;
+        // A step that failed before may have left no file of this name.
+        if folder.join(NAME).try_exists()? {
+            fs::rename(folder.join(NAME), closed_as)?;
+        }
+        let file = append(&folder.join(NAME))?;
+        // Only a file whose name is durable is written to; until then all of this is tried again.
         sync_folder(folder)?;
+        (self.file, self.length) = (file, 0);
         if self.sink.retain > 0 {
             let files = closed(folder)?;
             let gone = files.len().saturating_sub(self.sink.retain);

@@ -170,9 +170,10 @@ impl Spool {
         self.room(size)?;
         if self.length >= SEGMENT {
             let next = self.segment + 1;
-            self.file = append(&segment_path(&self.folder, next))?;
-            (self.segment, self.length) = (next, 0);
+            let file = append(&segment_path(&self.folder, next))?;
+            // Only a file whose name is durable is written to.
             sync_folder(&self.folder)?;
+            (self.file, self.segment, self.length) = (file, next, 0);
         }
         self.broken = true;
         self.file.write_all(&self.buffer)?;
