@@ -9,12 +9,14 @@
 //! | [`restless`] | a NAS that hides its retransmissions |
 //! | [`token`] | a person's authenticator app |
 //! | [`redis`] | the store that nodes share |
+//! | [`balancer`] | nginx, before several nodes |
 //! | [`relay`] | a bad network |
 //! | [`entra`] | an organisation with Entra MFA, simulated |
 //! | [`metrics`] | a scraper |
 //! | [`radclient`], [`pyrad`], [`collector`], [`namespace`] | peers that others wrote, and the networks they live in |
 //! | [`vectors`] | the packets of `tests/vectors` |
 
+pub mod balancer;
 pub mod binary;
 pub mod client;
 pub mod collector;
@@ -32,6 +34,7 @@ pub mod token;
 pub mod vectors;
 pub mod wait;
 
+pub use balancer::Balancer;
 pub use client::{Client, Reply, Request};
 pub use gateway::Gateway;
 pub use redis::Redis;
