@@ -28,7 +28,7 @@ impl Cluster {
     }
 
     fn nas(&self) -> Client {
-        Client::new(self.balancer.address(), SECRET).patience(TAKEN_OVER)
+        Client::new(self.balancer.address(), SECRET).patience(TAKEN_OVER).through_balancer()
     }
 
     fn rings(&self, user: &str) {
