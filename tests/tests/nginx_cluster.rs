@@ -20,7 +20,13 @@ struct Cluster {
 impl Cluster {
     fn start(users: &[&str]) -> Self {
         let (cloud, redis) = (Cloud::start(Settings::default()), Redis::start());
-        let node = |name| setup(&cloud, users).of_entra("begin", "polled").sharing(&redis, name).start();
+        let node = |name| {
+            setup(&cloud, users)
+                .set("attempts.repeat_window", "10s")
+                .of_entra("begin", "polled")
+                .sharing(&redis, name)
+                .start()
+        };
         let nodes: Vec<Gateway> = ["a", "b", "c"].into_iter().map(node).collect();
         let addresses: Vec<_> = nodes.iter().map(Gateway::address).collect();
         let balancer = Balancer::start(&addresses);
