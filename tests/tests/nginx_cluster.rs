@@ -68,7 +68,7 @@ fn nginx_retransmissions_reach_every_node_and_are_one_prompt() {
     cluster.cloud.person(&upn("manual")).approve();
     let reply = nas.await_reply(&packet, TAKEN_OVER).expect("it is answered");
     reply.expect(Code::ACCESS_ACCEPT);
-    // A further duplicate has the same octets: the client checks.
+    // It comes from another port, so that it looks new: only attempts.repeat_window keeps it from a prompt of its own.
     nas.send(&packet);
     nas.listen_out();
     assert_eq!(cluster.cloud.prompts(&upn("manual")), 1);
