@@ -43,7 +43,7 @@ impl DaeNas {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has ports");
         let address = socket.local_addr().expect("it is bound");
         let (secret, other) = (Arc::new(shared(secret)), shared("not the secret of anybody else"));
-        let (received, open): (Arc<Mutex<Vec<Vec<u8>>>>, Arc<Mutex<HashSet<Vec<u8>>>>) = Default::default();
+        let (received, open) = (Arc::<Mutex<Vec<Vec<u8>>>>::default(), Arc::<Mutex<HashSet<Vec<u8>>>>::default());
         let (heard, sessions, own) = (received.clone(), open.clone(), secret.clone());
         let thread = std::thread::spawn(move || {
             let mut buffer = [0; 4096];

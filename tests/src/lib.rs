@@ -10,6 +10,7 @@
 //! | [`restless`] | a NAS that hides its retransmissions |
 //! | [`token`] | a person's authenticator app |
 //! | [`redis`] | the store that nodes share |
+//! | [`balancer`] | nginx, before several nodes |
 //! | [`relay`] | a bad network |
 //! | [`entra`] | an organisation with Entra MFA, simulated |
 //! | [`dae`] | a NAS that reports sessions and obeys |
@@ -18,6 +19,7 @@
 //! | [`vectors`] | the packets of `tests/vectors` |
 
 pub mod accounting;
+pub mod balancer;
 pub mod binary;
 pub mod client;
 pub mod collector;
@@ -36,6 +38,7 @@ pub mod token;
 pub mod vectors;
 pub mod wait;
 
+pub use balancer::Balancer;
 pub use client::{Client, Reply, Request};
 pub use gateway::Gateway;
 pub use redis::Redis;
