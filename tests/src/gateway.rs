@@ -161,6 +161,11 @@ impl Gateway {
         self.log().split_inclusive('\n').filter(|line| line.ends_with('\n')).map(parse).collect()
     }
 
+    /// Waits for a line of the log: a thread of its own writes it, later than the reply is sent.
+    pub fn await_log(&self, part: &str) {
+        eventually(&format!("the log tells of {part}"), || self.log().contains(part).then_some(()));
+    }
+
     /// The lines that tell of finished requests.
     pub fn sign_in_lines(&self) -> Vec<Value> {
         self.log_lines().into_iter().filter(|line| line["message"] == "sign-in").collect()

@@ -64,7 +64,7 @@ fn ext4_a_full_disk_means_silence_until_there_is_room() {
     failing(0);
     let answered = load.end();
     assert_whole(&answered, &image.path().join("accounting"));
-    assert!(gateway.log().contains("accounting records do not get to the disk"));
+    gateway.await_log("accounting records do not get to the disk");
 }
 
 /// Follows a trace: how many records were durable when each response was given to the kernel.

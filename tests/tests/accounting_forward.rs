@@ -176,7 +176,7 @@ fn freeradius_gets_what_stands_before_the_cut_of_a_spool_cut_in_half() {
     fs::write(&segment, &octets[..octets.len() / 2 + 3]).unwrap();
     gateway.start_again();
     assert_eq!(gateway.metrics().count("orthrus_accounting_damaged_total", &[("sink", "forward")]), 1);
-    assert!(gateway.log().contains("octets of the spool are no records"));
+    gateway.await_log("octets of the spool are no records");
     assert_eq!(fs::read(&aside(&segment)[0]).unwrap(), octets[..octets.len() / 2 + 3]);
     upstream.start();
     drained(&gateway);
@@ -221,7 +221,7 @@ fn a_full_spool_means_silence_and_a_forged_answer_is_not_believed() {
     });
     assert!(full);
     assert_eq!(gateway.metrics().count("orthrus_accounting_failing", &[("sink", "forward")]), 1);
-    assert!(gateway.log().contains("accounting.spool_max_bytes"));
+    gateway.await_log("accounting.spool_max_bytes");
     // An answer that proves nothing drains nothing.
     let mut buffer = [0; 4096];
     let (_, from) = upstream.recv_from(&mut buffer).unwrap();

@@ -371,7 +371,8 @@ fn redis_of_another_cluster_is_believed_nothing() {
     assert!(nas.await_reply(&sent, Duration::from_secs(4)).is_none());
     let (status, body) = stranger.get("/readyz");
     assert_eq!(status, 503, "{body}");
-    assert!(stranger.log().contains("cluster.key_file") && other.prompts(&upn("approve")) == 0);
+    stranger.await_log("cluster.key_file");
+    assert_eq!(other.prompts(&upn("approve")), 0);
 }
 
 /// `ORTHRUS_KILLS=200 cargo test -p tests --test redis_two_nodes redis_a_node_that_is_killed_at_any_moment` is the long run.
