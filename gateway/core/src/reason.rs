@@ -100,8 +100,8 @@ reasons! {
         "An Access-Request names no user.",
         "Make the NAS send User-Name.";
     UnsupportedProtocol = "ORT-111", "unsupported_protocol", Peer,
-        "An Access-Request has no password in a form that the first factor can check.",
-        "Set the NAS to PAP (User-Password).";
+        "An Access-Request has no password in a form that can be read: EAP, MS-CHAP of version 1, half a response, or nothing.",
+        "Set the NAS to PAP, CHAP or MS-CHAPv2.";
     SupersededDuplicate = "ORT-112", "superseded", Peer,
         "The NAS used the identifier of this request for a new one before it was answered.",
         "Raise the time limit of the NAS for this server.";
@@ -129,6 +129,23 @@ reasons! {
     PasswordQueueFull = "ORT-207", "password_queue_full", Node,
         "More password checks wait than limits.password_queue allows.",
         "Somebody guesses passwords, or the node is too small: add cores or nodes.";
+    UserLocked = "ORT-208", "user_locked", User,
+        "The account is locked.",
+        "Unlock it in the users file, or leave it so.";
+    PasswordExpired = "ORT-209", "password_expired", User,
+        "The password has expired.",
+        "Set a new one: with MS-CHAPv2 the user can, if the first factor has change_passwords = true; otherwise \
+         `orthrus user passwd`.";
+    OutsideLogonHours = "ORT-210", "outside_logon_hours", User,
+        "The user may not sign in at this hour.",
+        "Change the user's logon_hours, or wait.";
+    NoSecretForProtocol = "ORT-211", "no_secret_for_protocol", Node,
+        "The first factor keeps no secret of this user that the packet's protocol can be checked with.",
+        "CHAP needs password_plain; MS-CHAPv2 needs nt_hash (`orthrus user passwd --nt-hash`) or password_plain. Or set the \
+         NAS to PAP.";
+    PasswordNotChanged = "ORT-212", "password_not_changed", User,
+        "The user wanted to change the password, and it cannot be changed so.",
+        "Set change_passwords = true for the first factor; or set it with `orthrus user passwd`.";
     NoPolicy = "ORT-301", "no_policy", Node,
         "No policy matches this sign-in, and what no policy permits is refused.",
         "Add a [[policies]] entry; `orthrus simulate` shows which conditions fail.";
@@ -203,6 +220,9 @@ reasons! {
         "The State of a prompt came back without Message-Authenticator, and with a User-Password that is not text under the \
          shared secret.",
         "Compare the shared secret; if it agrees, somebody forges packets.";
+    ProtocolWithoutCode = "ORT-419", "protocol_without_code", Node,
+        "The user has codes only, and CHAP and MS-CHAPv2 cannot carry one.",
+        "Register a push or a call for the user, or set the NAS to PAP.";
     PromptDenied = "ORT-420", "prompt_denied", User,
         "The user denied the push, or hung up the call.",
         "If it was not the user who started the sign-in, somebody else knows the password: change it.";
@@ -307,6 +327,10 @@ reasons! {
     CodeMalformed = "ORT-452", "code_malformed", User,
         "What was typed is no code of 2 to 8 digits; the provider was not asked (REQUEST_MISSING_CODE).",
         "Sign in again and type the digits alone.";
+    CodeSent = "ORT-453", "code_sent", User,
+        "The user asked for a code in a text message, which the NAS cannot ask for: the sign-in ends here, and the next one \
+         brings the code.",
+        "Nothing is wrong, if the user signs in again with the code. A NAS that shows questions needs no appended_code.";
     StateForged = "ORT-501", "state_forged", Peer,
         "The State of a packet was not made by this cluster.",
         "If NASes send it after a restart, give every node the same cluster.key_file.";

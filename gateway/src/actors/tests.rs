@@ -19,11 +19,13 @@ use cluster::{Journal, MemoryStore, Settings};
 use gateway_core::attempt::record::Owner;
 use gateway_core::attempt::state::Keyring;
 use gateway_core::exchange::{Request, digest};
-use gateway_core::factor::{FirstFactorAnswer, FirstFactorQuestion, NeedMore, Offer, Proved};
+use gateway_core::factor::{ChangeQuestion, FirstFactorAnswer, FirstFactorQuestion, NeedMore, Offer, Proved};
 use gateway_core::radius::{
     Attributes, Code, Packet, SharedSecret, attribute, encode_request, hide_password, verify_reply,
 };
+use gateway_core::reason::Reason;
 use gateway_core::secret::Secret;
+use gateway_core::time::Timestamp;
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -42,8 +44,8 @@ const AUTHENTICATOR: [u8; 16] = [9; 16];
 struct Scripted;
 
 impl FirstFactor for Scripted {
-    fn check(&self, question: FirstFactorQuestion) -> Answer<FirstFactorAnswer> {
-        let Offer::Pap(password) = &question.offer;
+    fn check(&self, question: FirstFactorQuestion, _: Timestamp) -> Answer<FirstFactorAnswer> {
+        let Offer::Pap(password) = &question.offer else { panic!("only PAP is spoken here") };
         match (password.expose(), question.session.as_deref()) {
             (b"proved", None) => Answer::Now(FirstFactorAnswer::Proved(Proved::default())),
             (b"later", None) => Answer::Later(Box::pin(async {
@@ -56,8 +58,12 @@ impl FirstFactor for Scripted {
             }
             (b"new one", Some(b"round 1")) => Answer::Now(FirstFactorAnswer::Proved(Proved::default())),
             (b"panic", None) => panic!("as told"),
-            _ => Answer::Now(FirstFactorAnswer::Refused(gateway_core::reason::Reason::WrongPassword)),
+            _ => Answer::Now(FirstFactorAnswer::Refused(Reason::WrongPassword)),
         }
+    }
+
+    fn change(&self, _: ChangeQuestion) -> Answer<Result<(), Reason>> {
+        panic!("nobody brings a new password")
     }
 
     fn reload_if_changed(&self) -> Reload {

@@ -3,7 +3,6 @@
 mod check;
 mod control;
 pub mod dialogue;
-mod edit;
 mod quickstart;
 mod serve;
 pub(crate) mod signin;

@@ -32,6 +32,8 @@ pub struct Metrics {
     pub request_duration: HistogramVec,
     /// How long a first factor took.
     pub first_factor_duration: HistogramVec,
+    /// Passwords that users changed, by first factor and result.
+    pub password_changes: IntCounterVec,
     /// Questions to a second factor by provider and result.
     pub mfa_requests: IntCounterVec,
     /// From the first packet of a sign-in to its verdict, the human included.
@@ -234,6 +236,12 @@ impl Metrics {
                 "orthrus_mfa_prompts_suppressed_total",
                 "Prompts that were not made because one was out or just answered, by why.",
                 &["why"],
+            )?,
+            password_changes: counters(
+                r,
+                "orthrus_password_changes_total",
+                "New passwords that users brought with the old one, by what came of it.",
+                &["first_factor", "result"],
             )?,
             mfa_pending: register(
                 r,

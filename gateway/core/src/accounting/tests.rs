@@ -23,6 +23,7 @@ fn client() -> Client {
         require_message_authenticator: Require::Yes,
         limit_proxy_state: true,
         challenge: true,
+        appended: None,
         answer_within: None,
         first_factor: None,
         attempt_group: "vpn".into(),
