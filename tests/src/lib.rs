@@ -27,6 +27,7 @@ pub mod dae;
 pub mod entra;
 pub mod gateway;
 pub mod metrics;
+pub mod mschap;
 pub mod namespace;
 pub mod pyrad;
 pub mod radclient;

@@ -149,7 +149,10 @@ reply = {{ Class = "{CLASS}", Filter-Id = "{FILTER_ID}" }}
 mod tests {
     use super::*;
     use clap::Parser;
-    use gateway_core::factor::{tokens::Tokens, users::Users};
+    use gateway_core::factor::{
+        tokens::Tokens,
+        users::{Allowed, Users},
+    };
     use gateway_core::identity::Rules;
 
     #[test]
@@ -166,7 +169,7 @@ mod tests {
             servers: &arguments.servers,
         };
         let rules = Rules::default();
-        let users = Users::parse(&users(&setup).unwrap(), true, &rules).unwrap();
+        let users = Users::parse(&users(&setup).unwrap(), Allowed::ALL, &rules).unwrap();
         let tokens = Tokens::parse(&tokens(&setup).unwrap(), &rules).unwrap();
         assert_eq!((users.len(), tokens.iter().count()), (20, 20));
     }
