@@ -1,17 +1,20 @@
 //! Orthrus, the part that does: it reads files and the environment, opens sockets, asks back ends and tells what happened.
 //! What is decided is decided in [`gateway_core`]; what is remembered for all nodes is remembered by `cluster`.
 
+pub mod accounting;
 pub mod actors;
 pub mod backends;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod control;
+mod edit;
 pub mod health;
 pub mod learned;
 pub mod listen;
 pub mod looks;
 pub mod node;
-
+mod passwords;
 pub mod peers;
 pub mod pending;
 mod readiness;

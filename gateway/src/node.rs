@@ -1,6 +1,7 @@
 //! One running gateway: what all its threads share. The configuration and everything built from it is one value that is
 //! swapped whole; the store, the metrics and the permits live as long as the process.
 
+use crate::accounting::Accounting;
 use crate::actors::self_sign_in::Outcomes;
 use crate::backends::Backends;
 use crate::backends::hashing::HashingPool;
@@ -25,6 +26,7 @@ use gateway_core::time::Timestamp;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 /// One configuration and what was built from it.
 pub struct Active {
@@ -50,6 +52,8 @@ pub struct Node {
     pub store: Arc<dyn Store>,
     /// Takes events.
     pub observer: Observer,
+    /// Where accounting records go, and the sessions that they tell of.
+    pub accounting: Accounting,
     /// Which sources sign.
     pub learned: Learned,
     /// The prompts that are out.
@@ -64,6 +68,10 @@ pub struct Node {
     pub tracing: Option<Arc<Tracing>>,
     in_progress: AtomicUsize,
     draining: AtomicBool,
+    /// How long a drain may take: as configured, or as the operator said.
+    drain_deadline: Mutex<Duration>,
+    /// Told when an operator wants the node to end.
+    pub ended: tokio::sync::Notify,
     /// Refusals that wait for their time.
     pub delayed: AtomicUsize,
     /// Sockets that are served.
@@ -94,6 +102,8 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// Takes events.
     pub observer: Observer,
+    /// Where accounting records go.
+    pub accounting: Accounting,
     /// Which sources sign.
     pub learned: Learned,
     /// Writes traces.
@@ -118,7 +128,8 @@ impl Node {
     }
 
     fn assemble(parts: Parts, backends: Backends, outside: Outside) -> Arc<Self> {
-        let Parts { config, config_file, watched, keyring, owner, pool, store, observer, learned, tracing } = parts;
+        let Parts { config, config_file, watched, keyring, owner, pool, store, observer, accounting, learned, tracing } =
+            parts;
         let active = activate(&config, &keyring, &owner, backends);
         let node = Self {
             active: ArcSwap::from_pointee(active),
@@ -130,6 +141,7 @@ impl Node {
             watched: Mutex::new(watched),
             store,
             observer,
+            accounting,
             learned,
             pending: Pending::default(),
             neighbours: OnceLock::new(),
@@ -138,6 +150,8 @@ impl Node {
             tracing,
             in_progress: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
+            drain_deadline: Mutex::new(config.drain_deadline()),
+            ended: tokio::sync::Notify::new(),
             delayed: AtomicUsize::new(0),
             listening: AtomicUsize::new(0),
             wanted: AtomicUsize::new(0),
@@ -183,6 +197,24 @@ impl Node {
         self.draining.load(Ordering::Relaxed)
     }
 
+    /// Begins a drain at an operator's word, and has the process end with it. How long it may take.
+    pub fn leave(&self, deadline: Option<Duration>) -> Duration {
+        let mut allowed = self.drain_deadline.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(deadline) = deadline {
+            *allowed = deadline;
+        }
+        let deadline = *allowed;
+        drop(allowed);
+        self.drain();
+        self.ended.notify_one();
+        deadline
+    }
+
+    /// How long a drain may take.
+    pub fn drain_deadline(&self) -> Duration {
+        *self.drain_deadline.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Requests in progress.
     pub fn in_progress(&self) -> usize {
         self.in_progress.load(Ordering::Relaxed)
@@ -221,6 +253,7 @@ impl Node {
         let backends = Backends::load(config, &self.pool, &self.outside, metrics, Some(&old.backends))?;
         self.learned.reload(config.limits.learned_sources).map_err(|error| vec![error.to_string()])?;
         self.active.store(Arc::new(activate(config, &self.keyring, &self.owner, backends)));
+        *self.drain_deadline.lock().unwrap_or_else(PoisonError::into_inner) = config.drain_deadline();
         self.tell_config(config);
         Ok(())
     }
@@ -279,10 +312,16 @@ impl Node {
 /// The keys that differ and are only read at a start.
 fn needs_start(old: &Config, new: &Config) -> Vec<&'static str> {
     let (a, b) = (&old.limits, &new.limits);
+    let fixed = |config: &Config| {
+        let accounting = &config.accounting;
+        (accounting.listen.clone(), accounting.file.clone())
+    };
     let key = |config: &Config| config.cluster.key.as_ref().map(|key| key.duplicate());
     let changed = [
         ("state_dir", old.state_dir != new.state_dir),
         ("listen", old.listen != new.listen),
+        ("accounting.listen, folder or its rotation", fixed(old) != fixed(new)),
+        ("accounting.forward_to or its spool", old.accounting.forward != new.accounting.forward),
         ("admin", old.admin != new.admin),
         ("health.listen", old.health.listen != new.health.listen),
         ("health.connections", old.health.connections != new.health.connections),
@@ -301,6 +340,8 @@ fn needs_start(old: &Config, new: &Config) -> Vec<&'static str> {
         ("limits.password_queue", a.password_queue != b.password_queue),
         ("limits.attempts", a.attempts != b.attempts),
         ("limits.wrong_codes_window (where it is longer now)", a.wrong_codes_window < b.wrong_codes_window),
+        ("limits.accounting_queue", a.accounting_queue != b.accounting_queue),
+        ("limits.accounting_records", a.accounting_records != b.accounting_records),
         ("limits.event_ring", a.event_ring != b.event_ring),
     ];
     changed.into_iter().filter_map(|(key, changed)| changed.then_some(key)).collect()
@@ -323,6 +364,7 @@ impl Control for Node {
         metrics.in_progress.set(i64::try_from(self.in_progress()).unwrap_or(i64::MAX));
         metrics.mfa_pending.set(i64::try_from(self.pending.len()).unwrap_or(i64::MAX));
         metrics.store_records.set(i64::try_from(health.records).unwrap_or(i64::MAX));
+        metrics.draining.set(self.is_draining().into());
         metrics.store_failing.set(health.failing.into());
         if let Some(stats) = self.store.stats() {
             metrics.shared_store.show(&stats, &self.store.nodes());

@@ -1,5 +1,7 @@
 //! `start(config)` brings a node up, and [`Running`] is the node in operation: what `main` and the tests call.
 
+use crate::accounting::Accounting;
+use crate::actors::accounting::AccountingListener;
 use crate::actors::listener::Listener;
 use crate::actors::reloader::Reloader;
 use crate::actors::self_sign_in::SelfSignIn;
@@ -36,6 +38,7 @@ pub struct Running {
     node: Arc<Node>,
     arbiters: Vec<Arbiter>,
     admin: Option<ServerHandle>,
+    control_socket: Option<PathBuf>,
     /// The addresses that are listened on, with the ports that port 0 became.
     pub addresses: Vec<SocketAddr>,
     /// Where health and metrics are served.
@@ -73,6 +76,8 @@ pub async fn start(
         None => Secret::new(draw::<32>(&mut entropy).to_vec()),
     };
     let metrics = Metrics::new().map_err(|error| anyhow!("the metrics contradict each other: {error}"))?;
+    let metrics = Arc::new(metrics);
+    let accounting = Accounting::start(&config, &metrics, now).context("[accounting]")?;
     let parts = Parts {
         config_file,
         watched,
@@ -80,7 +85,8 @@ pub async fn start(
         owner,
         pool: Arc::new(pool),
         store,
-        observer: Observer::new(Arc::new(metrics), limits.event_ring),
+        observer: Observer::new(metrics, limits.event_ring),
+        accounting,
         learned,
         tracing,
         config: config.clone(),
@@ -93,6 +99,10 @@ fn serve(node: Arc<Node>, config: &Config, threads: usize) -> anyhow::Result<Run
     let buffers = Buffers { receive: config.listen.receive_buffer, send: config.listen.send_buffer };
     let mut groups = Vec::new();
     for address in &config.listen.authentication {
+        groups.push(Bound::bind_group(*address, threads, buffers)?);
+    }
+    let authentication = groups.len();
+    for address in &config.accounting.listen {
         groups.push(Bound::bind_group(*address, threads, buffers)?);
     }
     let addresses: Vec<SocketAddr> =
@@ -111,11 +121,16 @@ fn serve(node: Arc<Node>, config: &Config, threads: usize) -> anyhow::Result<Run
     let (admin, admin_address) = admin(&node, config)?;
 
     let arbiters: Vec<Arbiter> = (0..threads).map(|_| Arbiter::new()).collect();
-    for group in groups {
+    for (place, group) in groups.into_iter().enumerate() {
+        let accounting = place >= authentication;
         for (thread, (bound, arbiter)) in group.into_iter().zip(&arbiters).enumerate() {
             let (node, thread) = (node.clone(), u16::try_from(thread).unwrap_or(u16::MAX));
             arbiter.spawn_fn(move || {
-                Listener::new(node, bound, thread).start();
+                if accounting {
+                    AccountingListener::new(node, bound).start();
+                } else {
+                    Listener::new(node, bound, thread).start();
+                }
             });
         }
     }
@@ -128,7 +143,15 @@ fn serve(node: Arc<Node>, config: &Config, threads: usize) -> anyhow::Result<Run
     for address in &addresses {
         tracing::info!(%address, threads, "listening");
     }
-    Ok(Running { node, arbiters, admin, addresses, admin_address, health_address })
+    let control_socket = match crate::control::socket::serve(node.clone(), &config.state_dir) {
+        Ok(path) => Some(path),
+        // Sign-ins do not hang on it.
+        Err(error) => {
+            tracing::error!(%error, "control.sock in state_dir cannot be served: orthrus status, sessions, disconnect and drain find no node");
+            None
+        }
+    };
+    Ok(Running { node, control_socket, arbiters, admin, addresses, admin_address, health_address })
 }
 
 type Admin = (Option<ServerHandle>, Option<SocketAddr>);
@@ -166,17 +189,36 @@ impl Running {
         self.node.give_up.notified().await;
     }
 
-    /// Leaves new requests to others, waits for running ones, at most `patience`, and ends.
-    pub async fn stop(self, patience: Duration) {
+    /// Ends when an operator wants the node to end.
+    pub async fn ended(&self) {
+        self.node.ended.notified().await;
+    }
+
+    /// Like [`stop`](Self::stop), but waits for at most `patience`.
+    pub async fn stop_within(self, patience: std::time::Duration) {
+        self.node.leave(Some(patience));
+        self.stop().await;
+    }
+
+    /// Leaves new requests to others, waits for running ones, at most as long as a drain may take, and ends.
+    pub async fn stop(self) {
         self.node.drain();
-        let deadline = clock::now().after(patience);
-        while self.node.in_progress() + self.node.delayed.load(Ordering::Relaxed) > 0 && clock::now() < deadline {
+        // Balancers and the other nodes know at once, not with the next sign of life.
+        self.node.tell_others();
+        let begun = clock::now();
+        // An operator may shorten it while it goes on.
+        while self.node.in_progress() + self.node.delayed.load(Ordering::Relaxed) > 0
+            && clock::now().since(begun) < self.node.drain_deadline()
+        {
             actix_rt::time::sleep(Duration::from_millis(10)).await;
         }
         // Others need not wait for the silence of this node to know that it is gone.
         let _ = actix_rt::time::timeout(Duration::from_secs(1), self.node.store.leave()).await;
         // The last replies are on their way from the exchanges to the sockets.
         actix_rt::time::sleep(Duration::from_millis(20)).await;
+        if let Some(socket) = &self.control_socket {
+            let _ = std::fs::remove_file(socket);
+        }
         if let Some(admin) = self.admin {
             admin.stop(false).await;
         }
@@ -187,6 +229,7 @@ impl Running {
             arbiter.stop();
             let _ = arbiter.join();
         }
+        self.node.accounting.stop();
         let left = self.node.in_progress();
         tracing::info!(left, "stopped");
     }

@@ -78,6 +78,11 @@ impl Gateway {
         self.await_ready();
     }
 
+    /// The number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Asks it to end, and waits for that.
     pub fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::SIGTERM);
@@ -159,6 +164,11 @@ impl Gateway {
             |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in the line {line}"));
         // A line that is being written has no end yet.
         self.log().split_inclusive('\n').filter(|line| line.ends_with('\n')).map(parse).collect()
+    }
+
+    /// Waits for a line of the log: a thread of its own writes it, later than the reply is sent.
+    pub fn await_log(&self, part: &str) {
+        eventually(&format!("the log tells of {part}"), || self.log().contains(part).then_some(()));
     }
 
     /// The lines that tell of finished requests.

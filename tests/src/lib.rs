@@ -5,24 +5,31 @@
 //! |---|---|
 //! | [`setup`] | an operator who writes a configuration |
 //! | [`gateway`] | the process: started, reloaded, stopped, killed |
+//! | [`accounting`] | who reads the accounting records |
 //! | [`client`] | a NAS |
 //! | [`restless`] | a NAS that hides its retransmissions |
 //! | [`token`] | a person's authenticator app |
 //! | [`redis`] | the store that nodes share |
+//! | [`balancer`] | nginx, before several nodes |
 //! | [`relay`], [`cut`] | a bad network |
 //! | [`peers`] | the authority that signs for nodes |
 //! | [`entra`] | an organisation with Entra MFA, simulated |
+//! | [`dae`] | a NAS that reports sessions and obeys |
 //! | [`metrics`] | a scraper |
 //! | [`radclient`], [`pyrad`], [`collector`], [`namespace`] | peers that others wrote, and the networks they live in |
 //! | [`vectors`] | the packets of `tests/vectors` |
 
+pub mod accounting;
+pub mod balancer;
 pub mod binary;
 pub mod client;
 pub mod collector;
 pub mod cut;
+pub mod dae;
 pub mod entra;
 pub mod gateway;
 pub mod metrics;
+pub mod mschap;
 pub mod namespace;
 pub mod peers;
 pub mod pyrad;
@@ -35,6 +42,7 @@ pub mod token;
 pub mod vectors;
 pub mod wait;
 
+pub use balancer::Balancer;
 pub use client::{Client, Reply, Request};
 pub use gateway::Gateway;
 pub use redis::Redis;

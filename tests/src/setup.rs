@@ -159,6 +159,15 @@ impl Setup {
         self
     }
 
+    /// Sets a key of the first factor.
+    #[must_use]
+    pub fn of_first_factor(mut self, key: &str, value: impl Into<Value>) -> Self {
+        let factors = self.config.get_mut("first_factor").and_then(Value::as_array_mut).expect("there is a list");
+        let factor = factors.first_mut().and_then(Value::as_table_mut).expect("there is one");
+        factor.insert(key.to_owned(), value.into());
+        self
+    }
+
     /// Sets a key outside the lists, such as `attempts.tries`.
     #[must_use]
     pub fn set(mut self, key: &str, value: impl Into<Value>) -> Self {

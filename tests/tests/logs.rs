@@ -65,6 +65,7 @@ fn one_line_for_each_finished_attempt_says_who_where_how_and_why() {
     assert_eq!((&reject["reason"], &reject["reason_id"]), (&"wrong_password".into(), &"ORT-203".into()));
     assert_eq!(line(&lines, "robot", "accept")["policy"], "open");
 
+    gateway.await_log("bad_message_authenticator");
     let dropped: Vec<Value> =
         gateway.log_lines().into_iter().filter(|line| line["reason"] == "bad_message_authenticator").collect();
     assert_eq!(dropped.len(), 1);

@@ -194,6 +194,7 @@ fn a_collector_that_is_down_holds_up_no_sign_in() {
     nas.sign_in("alice", PASSWORD, &SoftToken::totp("alice").code_now()).expect(Code::ACCESS_ACCEPT);
     assert_eq!(nas.repetitions(), 0, "every reply came at once");
     gateway.await_metrics("spans are given up", |metrics| metrics.count("orthrus_traces_dropped_total", &[]) > 0);
+    gateway.await_log("otlp_endpoint");
     let told = gateway.log_lines().into_iter().filter(|line| line.to_string().contains("otlp_endpoint")).count();
     assert_eq!(told, 1, "it is told once");
     wrong(&mut nas);

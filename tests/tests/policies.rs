@@ -111,7 +111,7 @@ fn a_packet_meets_the_policy_of_what_it_says() {
     assert_eq!(class(&sign_in("anna")), refused("Sign-in refused."));
     let metrics = gateway.metrics();
     assert_eq!((metrics.refused("denied_by_policy"), metrics.refused("no_policy")), (1, 2));
-    let lines = gateway.sign_in_lines();
+    let lines = tests::eventually("six lines", || Some(gateway.sign_in_lines()).filter(|lines| lines.len() == 6));
     let policies: Vec<_> = lines.iter().map(|line| line["policy"].as_str().unwrap_or_default()).collect();
     assert_eq!(policies, ["virtual", "called", "role", "others", "", ""]);
 }
@@ -187,9 +187,10 @@ fn replies_are_made_from_data_or_refused_with_a_reason() {
         let reject = nas.ask(&sign_in(user)).expect(Code::ACCESS_REJECT);
         assert_eq!(reject.attributes(), ["Reply-Message = \"Sign-in refused.\""], "{user}");
         assert_eq!(gateway.metrics().refused(reason), 1, "{user}");
-        let lines = gateway.log_lines();
-        let line = lines.iter().find(|line| line["reason_id"] == id && line["attribute"] == "Session-Timeout");
-        let line = line.unwrap_or_else(|| panic!("{user}: {}", gateway.log()));
+        let line = tests::eventually(&format!("the log tells of {user}"), || {
+            let mut lines = gateway.log_lines().into_iter();
+            lines.find(|line| line["reason_id"] == id && line["attribute"] == "Session-Timeout")
+        });
         assert!(line["problem"].as_str().unwrap().contains(part) && line["policy"] == "everybody", "{line}");
     }
 }

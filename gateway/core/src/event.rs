@@ -135,6 +135,13 @@ pub enum Step {
         /// How long it took.
         took: Duration,
     },
+    /// The user has brought a new password, and was allowed to.
+    PasswordChange {
+        /// The configured name of the first factor.
+        factor: Arc<str>,
+        /// `None`: it is set.
+        failure: Option<Reason>,
+    },
     /// The outcome was committed.
     Committed,
     /// An answer came that the stage does not allow.

@@ -1,8 +1,10 @@
 //! The part of Orthrus that decides. It opens no socket or file, reads no clock, spawns no task and draws no randomness:
 //! time is `now`, randomness is an [`entropy::Entropy`], and everything to be done comes back as an effect.
 
+pub mod accounting;
 pub mod attempt;
 pub mod config;
+pub mod dynamic_authorization;
 pub mod entropy;
 pub mod event;
 pub mod exchange;

@@ -100,8 +100,8 @@ reasons! {
         "An Access-Request names no user.",
         "Make the NAS send User-Name.";
     UnsupportedProtocol = "ORT-111", "unsupported_protocol", Peer,
-        "An Access-Request has no password in a form that the first factor can check.",
-        "Set the NAS to PAP (User-Password).";
+        "An Access-Request has no password in a form that can be read: EAP, MS-CHAP of version 1, half a response, or nothing.",
+        "Set the NAS to PAP, CHAP or MS-CHAPv2.";
     SupersededDuplicate = "ORT-112", "superseded", Peer,
         "The NAS used the identifier of this request for a new one before it was answered.",
         "Raise the time limit of the NAS for this server.";
@@ -129,6 +129,23 @@ reasons! {
     PasswordQueueFull = "ORT-207", "password_queue_full", Node,
         "More password checks wait than limits.password_queue allows.",
         "Somebody guesses passwords, or the node is too small: add cores or nodes.";
+    UserLocked = "ORT-208", "user_locked", User,
+        "The account is locked.",
+        "Unlock it in the users file, or leave it so.";
+    PasswordExpired = "ORT-209", "password_expired", User,
+        "The password has expired.",
+        "Set a new one: with MS-CHAPv2 the user can, if the first factor has change_passwords = true; otherwise \
+         `orthrus user passwd`.";
+    OutsideLogonHours = "ORT-210", "outside_logon_hours", User,
+        "The user may not sign in at this hour.",
+        "Change the user's logon_hours, or wait.";
+    NoSecretForProtocol = "ORT-211", "no_secret_for_protocol", Node,
+        "The first factor keeps no secret of this user that the packet's protocol can be checked with.",
+        "CHAP needs password_plain; MS-CHAPv2 needs nt_hash (`orthrus user passwd --nt-hash`) or password_plain. Or set the \
+         NAS to PAP.";
+    PasswordNotChanged = "ORT-212", "password_not_changed", User,
+        "The user wanted to change the password, and it cannot be changed so.",
+        "Set change_passwords = true for the first factor; or set it with `orthrus user passwd`.";
     NoPolicy = "ORT-301", "no_policy", Node,
         "No policy matches this sign-in, and what no policy permits is refused.",
         "Add a [[policies]] entry; `orthrus simulate` shows which conditions fail.";
@@ -139,6 +156,9 @@ reasons! {
         "Too little was proved: the client has no first factor and the policy wants no second, or the challenge came by way of \
          a client without first factor.",
         "Give the client a first factor or the policy a second one; keep both kinds of client out of one attempt_group.";
+    SessionLimit = "ORT-320", "session_limit", User,
+        "The user has as many open sessions as max_sessions allows, by what accounting reports.",
+        "The user ends a session. A session that is dead already ends with its Stop, or after accounting.session_timeout.";
     DatumMissing = "ORT-330", "datum_missing", Node,
         "A reply attribute of the policy is made from a datum that nobody knows of this user.",
         "The log line names attribute and datum: give the user or a group of the user that datum, or the template a default, \
@@ -200,6 +220,9 @@ reasons! {
         "The State of a prompt came back without Message-Authenticator, and with a User-Password that is not text under the \
          shared secret.",
         "Compare the shared secret; if it agrees, somebody forges packets.";
+    ProtocolWithoutCode = "ORT-419", "protocol_without_code", Node,
+        "The user has codes only, and CHAP and MS-CHAPv2 cannot carry one.",
+        "Register a push or a call for the user, or set the NAS to PAP.";
     PromptDenied = "ORT-420", "prompt_denied", User,
         "The user denied the push, or hung up the call.",
         "If it was not the user who started the sign-in, somebody else knows the password: change it.";
@@ -304,6 +327,10 @@ reasons! {
     CodeMalformed = "ORT-452", "code_malformed", User,
         "What was typed is no code of 2 to 8 digits; the provider was not asked (REQUEST_MISSING_CODE).",
         "Sign in again and type the digits alone.";
+    CodeSent = "ORT-453", "code_sent", User,
+        "The user asked for a code in a text message, which the NAS cannot ask for: the sign-in ends here, and the next one \
+         brings the code.",
+        "Nothing is wrong, if the user signs in again with the code. A NAS that shows questions needs no appended_code.";
     StateForged = "ORT-501", "state_forged", Peer,
         "The State of a packet was not made by this cluster.",
         "If NASes send it after a restart, give every node the same cluster.key_file.";
@@ -410,6 +437,39 @@ reasons! {
     ReplyTooLong = "ORT-607", "reply_too_long", Node,
         "The reply would be longer than the 4,096 octets of a packet, or its attributes would leave no room for what the protocol adds.",
         "Shorten the reply attributes of the policy named in the log line, or the data that they are made from.";
+    NotAccounting = "ORT-701", "not_accounting", Peer,
+        "A packet on the accounting port is no Accounting-Request.",
+        "Point the NAS's authentication at the authentication port, and its accounting at this one.";
+    AccountingOff = "ORT-702", "accounting_off", Peer,
+        "This client has accounting = false, and sent an Accounting-Request.",
+        "Switch accounting off on the NAS, or remove accounting = false.";
+    BadAccountingAuthenticator = "ORT-703", "bad_accounting_authenticator", Peer,
+        "The Request Authenticator of an Accounting-Request is wrong under every secret of the client (RFC 2866 §3).",
+        "Compare the shared secret for accounting on the NAS and in secret_file; if they agree, somebody forges records.";
+    NoStatusType = "ORT-704", "no_status_type", Peer,
+        "An Accounting-Request has no Acct-Status-Type, so that it does not say what happened (RFC 2866 §5.1).",
+        "Update the NAS.";
+    NoSessionId = "ORT-705", "no_session_id", Peer,
+        "An Accounting-Request has no Acct-Session-Id, so that it does not say of which session it is (RFC 2866 §5.5).",
+        "Update the NAS.";
+    AccountingQueueFull = "ORT-706", "accounting_queue_full", Node,
+        "limits.accounting_queue records wait to be written; the NAS sends this one again.",
+        "Find out why the disk is slow, or raise the limit.";
+    AccountingNotWritten = "ORT-707", "accounting_not_written", Node,
+        "A record could not be made durable, so that it was not answered; the NAS sends it again.",
+        "See the log line of the sink: the disk is full or failing, or the spool is.";
+    DynamicAuthorizationUnanswered = "ORT-730", "dynamic_authorization_unanswered", Peer,
+        "The NAS did not answer a Disconnect- or CoA-Request (RFC 5176).",
+        "Let the NAS take them from this node's address, compare port and secret, and look at firewalls between.";
+    DynamicAuthorizationRefused = "ORT-731", "dynamic_authorization_refused", Peer,
+        "The NAS answered a Disconnect- or CoA-Request with a NAK.",
+        "The Error-Cause says why: often the session has ended, or the NAS does not know an attribute of send_attributes.";
+    DynamicAuthorizationForged = "ORT-732", "dynamic_authorization_forged", Peer,
+        "What came back for a Disconnect- or CoA-Request has a wrong authenticator, and nothing else came.",
+        "Compare the secret for dynamic authorization on both sides; if they agree, somebody forges answers.";
+    DynamicAuthorizationNotSent = "ORT-733", "dynamic_authorization_not_sent", Node,
+        "A Disconnect- or CoA-Request could not be made or sent.",
+        "The detail says why.";
 }
 
 /// Records and audit lines carry the id: the list may grow in the middle, ids never move.

@@ -14,6 +14,7 @@ use cluster::{Applied, PacketSeen, StoreError, Watch};
 use gateway_core::attempt::driver::Prompt;
 use gateway_core::attempt::record::{AttemptKey, Owner, PacketDigest};
 use gateway_core::attempt::transition::{CLAIM_HOLDS, Outcome, Transition};
+use gateway_core::entropy::draw;
 use gateway_core::event::{Event, Step};
 use gateway_core::exchange::duplicates::End;
 use gateway_core::exchange::{self, Effect, Input, News, PACKET_DEADLINE, Request, Verdict};
@@ -247,7 +248,17 @@ impl Exchange {
     fn encode(&self, verdict: &Verdict) -> Option<Arc<[u8]>> {
         let packet = Packet::parse(&self.packet).ok()?;
         let secret: &SharedSecret = self.client.secrets.get(self.secret)?;
-        match encode_reply(verdict.code(), &packet, verdict.attributes(), secret) {
+        // What only this packet's secret and authenticator can hide goes in last.
+        let salt = u16::from_be_bytes(draw(&mut *self.entropy.borrow_mut()));
+        let whole = verdict
+            .session()
+            .map(|session| session.attributes(verdict.attributes(), secret, packet.authenticator(), salt));
+        let reply = match whole {
+            None => encode_reply(verdict.code(), &packet, verdict.attributes(), secret),
+            Some(Ok(attributes)) => encode_reply(verdict.code(), &packet, &attributes, secret),
+            Some(Err(error)) => Err(error),
+        };
+        match reply {
             Ok(reply) => Some(reply.into()),
             Err(error) => {
                 let reason = Reason::ReplyTooLong;

@@ -36,10 +36,10 @@ use tokio::sync::oneshot;
 /// The node that waits for what becomes of a packet which it received.
 type Asked = Option<oneshot::Sender<Answered>>;
 
-type Outbox = Rc<RefCell<VecDeque<Outgoing>>>;
+pub(super) type Outbox = Rc<RefCell<VecDeque<Outgoing>>>;
 
 /// Replies that may wait for the kernel. Beyond it they are dropped: the NAS asks again and gets them from the duplicate table.
-const OUTBOX: usize = 65_536;
+pub(super) const OUTBOX: usize = 65_536;
 
 /// Refusals whose time has come leave together: a timer for each would cost more than they do.
 const TICK: Duration = Duration::from_millis(5);
@@ -146,6 +146,9 @@ impl Listener {
             Request::read(&packet, digest, client.clone(), (secret, admission.proved), peer, self.thread, now);
         if active.setting.config.reads_attributes {
             request.keep_attributes(&packet);
+        }
+        if request.client.max_sessions.is_some() {
+            request.sessions = self.node.accounting.count(&request.user_name, now);
         }
         let serial = self.duplicates.begin(key, digest, now);
         let evicted = self.duplicates.take_evicted();
@@ -288,7 +291,7 @@ impl Actor for Listener {
         self.guard = Some(Guard::new(self.node.clone(), format!("listener {}", self.label), again));
         match UdpSocket::new(bound) {
             Ok(socket) => {
-                ctx.add_stream(Datagrams { socket, outbox: self.outbox.clone(), node: self.node.clone(), rest: false });
+                ctx.add_stream(Datagrams::new(socket, self.outbox.clone(), self.node.clone()));
                 self.node.listeners.add(address, thread, ctx.address().recipient());
                 self.serving = true;
                 self.node.listening.fetch_add(1, Ordering::Relaxed);
@@ -425,7 +428,7 @@ impl Handler<Due> for Listener {
 /// The socket as a stream. Replies leave whenever it is polled, and the actor polls it after its mailbox: what many exchanges
 /// answered meanwhile goes out in one call. After each batch it rests once, so that exchanges on this thread get their
 /// turn (an actor polls a ready stream for ever).
-struct Datagrams {
+pub(super) struct Datagrams {
     socket: UdpSocket,
     outbox: Outbox,
     node: Arc<Node>,
@@ -433,6 +436,11 @@ struct Datagrams {
 }
 
 impl Datagrams {
+    /// Of `socket`; what is put into `outbox` is sent.
+    pub(super) fn new(socket: UdpSocket, outbox: Outbox, node: Arc<Node>) -> Self {
+        Self { socket, outbox, node, rest: false }
+    }
+
     fn flush(&mut self, cx: &mut TaskContext<'_>) -> io::Result<()> {
         let mut outbox = self.outbox.borrow_mut();
         while !outbox.is_empty() {

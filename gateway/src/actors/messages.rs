@@ -48,6 +48,14 @@ impl Message for Replied {
     type Result = ();
 }
 
+/// Accounting records are durable, and their answers wait.
+#[derive(Debug)]
+pub struct Recorded;
+
+impl Message for Recorded {
+    type Result = ();
+}
+
 /// A packet that another node received.
 #[derive(Debug)]
 pub struct Forwarded {

@@ -4,11 +4,13 @@
 //! | actor | one per | owns |
 //! |---|---|---|
 //! | [`listener::Listener`] | socket and thread | the socket, the duplicate table |
+//! | [`accounting::AccountingListener`] | accounting socket and thread | the socket, answers that wait for the kernel |
 //! | [`exchange::Exchange`] | request in progress | one exchange of the core, one permit, one reply slot |
 //! | [`driver::Driver`] | prompt that is out | one driver of the core |
 //! | [`keeper::Guard`] (no actor, but what it holds) | listener | how to build another one |
 //! | [`reloader::Reloader`] | node | the look at files that change, and the sweep of the store |
 
+pub mod accounting;
 mod delayed;
 pub mod driver;
 pub mod exchange;

@@ -99,6 +99,7 @@ fn round(node: &Node, registry: &Registry) {
     }
     node.tell_others();
     let now = clock::now();
+    node.accounting.sweep(&node.active().setting.config, now);
     for unanswered in node.store.sweep(now) {
         let Unanswered { id, key, begun, reason } = unanswered;
         let event = Event::Unanswered { id, reason, user: key.user, client: key.group, begun };

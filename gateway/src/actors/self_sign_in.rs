@@ -8,7 +8,7 @@ use crate::clock::{self, OsEntropy};
 use crate::listen::reply_to::ReplyTo;
 use crate::node::Node;
 use actix::prelude::*;
-use gateway_core::config::{Client, Require, SelfSignIn as Configured};
+use gateway_core::config::{Client, DynamicAuthorization, Require, SelfSignIn as Configured};
 use gateway_core::entropy::draw;
 use gateway_core::exchange::admission::{Source, admit};
 use gateway_core::exchange::{Request, digest};
@@ -221,9 +221,13 @@ fn client(secret: &Secret, configured: &Configured) -> Client {
         require_message_authenticator: Require::Yes,
         limit_proxy_state: true,
         challenge: false,
+        appended: None,
         answer_within: None,
         first_factor: Some(configured.first_factor.clone()),
         attempt_group: NAME.into(),
+        accounting: false,
+        max_sessions: None,
+        dynamic_authorization: DynamicAuthorization::default(),
     }
 }
 

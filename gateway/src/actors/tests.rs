@@ -3,6 +3,7 @@
 use super::exchange::{Entropy, Exchange};
 use super::keeper::Guard;
 use super::messages::Replied;
+use crate::accounting::Accounting;
 use crate::backends::hashing::HashingPool;
 use crate::backends::watched::Reload;
 use crate::backends::{Answer, Backends, FirstFactor};
@@ -21,11 +22,13 @@ use gateway_core::attempt::record::Owner;
 use gateway_core::attempt::state::Keyring;
 use gateway_core::exchange::duplicates::{End, Key};
 use gateway_core::exchange::{Request, digest};
-use gateway_core::factor::{FirstFactorAnswer, FirstFactorQuestion, NeedMore, Offer, Proved};
+use gateway_core::factor::{ChangeQuestion, FirstFactorAnswer, FirstFactorQuestion, NeedMore, Offer, Proved};
 use gateway_core::radius::{
     Attributes, Code, Packet, SharedSecret, attribute, encode_request, hide_password, verify_reply,
 };
+use gateway_core::reason::Reason;
 use gateway_core::secret::Secret;
+use gateway_core::time::Timestamp;
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -44,8 +47,8 @@ const AUTHENTICATOR: [u8; 16] = [9; 16];
 struct Scripted;
 
 impl FirstFactor for Scripted {
-    fn check(&self, question: FirstFactorQuestion) -> Answer<FirstFactorAnswer> {
-        let Offer::Pap(password) = &question.offer;
+    fn check(&self, question: FirstFactorQuestion, _: Timestamp) -> Answer<FirstFactorAnswer> {
+        let Offer::Pap(password) = &question.offer else { panic!("only PAP is spoken here") };
         match (password.expose(), question.session.as_deref()) {
             (b"proved", None) => Answer::Now(FirstFactorAnswer::Proved(Proved::default())),
             (b"later", None) => Answer::Later(Box::pin(async {
@@ -58,8 +61,12 @@ impl FirstFactor for Scripted {
             }
             (b"new one", Some(b"round 1")) => Answer::Now(FirstFactorAnswer::Proved(Proved::default())),
             (b"panic", None) => panic!("as told"),
-            _ => Answer::Now(FirstFactorAnswer::Refused(gateway_core::reason::Reason::WrongPassword)),
+            _ => Answer::Now(FirstFactorAnswer::Refused(Reason::WrongPassword)),
         }
+    }
+
+    fn change(&self, _: ChangeQuestion) -> Answer<Result<(), Reason>> {
+        panic!("nobody brings a new password")
     }
 
     fn reload_if_changed(&self) -> Reload {
@@ -129,14 +136,17 @@ fn bench_with(tracing: Option<Arc<Tracing>>, mut backends: Backends) -> Bench {
     let config = crate::config::load(&dir.path().join("orthrus.toml")).unwrap().config;
     let journal = Journal::open(&config.state_dir, "", clock::now()).unwrap();
     let settings = Settings { limit: 100, wrong_codes_window: Duration::from_secs(900) };
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let accounting = Accounting::start(&config, &metrics, clock::now()).unwrap();
     let parts = Parts {
+        accounting,
         config_file: None,
         watched: Vec::new(),
         keyring: Keyring::new(&Secret::new(vec![1; 32])),
         owner: Owner { node: "a".into(), incarnation: 1 },
         pool: Arc::new(HashingPool::new(1, 1).unwrap()),
         store: Arc::new(MemoryStore::new(journal, settings)),
-        observer: Observer::new(Arc::new(Metrics::new().unwrap()), 100),
+        observer: Observer::new(metrics, 100),
         learned: Learned::load(&config.state_dir, 10).unwrap(),
         tracing,
         config,

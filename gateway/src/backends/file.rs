@@ -7,11 +7,16 @@
 use super::hashing::HashingPool;
 use super::watched::{Reload, Watched};
 use super::{Answer, FirstFactor};
-use gateway_core::factor::users::{Password, Users, same};
-use gateway_core::factor::{FirstFactorAnswer, FirstFactorQuestion, Offer, Proved};
+use crate::passwords;
+use gateway_core::config;
+use gateway_core::factor::chap::Chap;
+use gateway_core::factor::mschap::{MsChap2, NoChange, NtHash};
+use gateway_core::factor::users::{LONGEST, Password, User, Users, same};
+use gateway_core::factor::{ChangeQuestion, FirstFactorAnswer, FirstFactorQuestion, NewPassword, Offer, Proved};
 use gateway_core::identity::Rules;
 use gateway_core::reason::Reason;
 use gateway_core::secret::Secret;
+use gateway_core::time::Timestamp;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -20,24 +25,29 @@ type Checked = Answer<FirstFactorAnswer>;
 /// One configured users file.
 pub struct FileFactor {
     name: Arc<str>,
-    users: Watched<Users>,
+    path: PathBuf,
+    rules: Rules,
+    users: Arc<Watched<Users>>,
     pool: Arc<HashingPool>,
+    /// Users may change their passwords, and a new one has at least so many characters.
+    change: Option<usize>,
 }
 
 impl FileFactor {
-    /// Reads the users file. `allow_plain`: it may hold passwords that are not hashed.
+    /// Reads the users file.
     ///
     /// # Errors
     /// All faults of the file, each with path, line, user and remedy.
     pub fn load(
         name: Arc<str>,
-        path: PathBuf,
-        allow_plain: bool,
+        configured: &config::FileFactor,
         rules: Rules,
         pool: Arc<HashingPool>,
     ) -> Result<Self, Vec<String>> {
-        let users = Watched::load(path, move |text| Users::parse(text, allow_plain, &rules))?;
-        Ok(Self { name, users, pool })
+        let config::FileFactor { users_file: path, allowed, change_passwords: change } = configured.clone();
+        let reads = rules.clone();
+        let users = Arc::new(Watched::load(path.clone(), move |text| Users::parse(text, allowed, &reads))?);
+        Ok(Self { name, path, rules, users, pool, change })
     }
 
     /// The configured name of this first factor.
@@ -64,13 +74,50 @@ impl FirstFactor for FileFactor {
         self.users.reload_if_changed()
     }
 
-    fn check(&self, question: FirstFactorQuestion) -> Checked {
-        let Offer::Pap(password) = question.offer;
+    fn check(&self, question: FirstFactorQuestion, now: Timestamp) -> Checked {
+        let users = self.users.current();
+        let user = users.find(&question.user.canonical);
+        match question.offer {
+            Offer::Pap(password) => self.check_pap(&users, user, password, now),
+            Offer::Chap(proof) => Checked::Now(check_chap(user, &proof, now)),
+            Offer::MsChap2(proof) => Checked::Now(self.check_mschap2(user, &proof, now)),
+        }
+    }
+
+    fn change(&self, question: ChangeQuestion) -> Answer<Result<(), Reason>> {
+        let (path, rules, users) = (self.path.clone(), self.rules.clone(), self.users.clone());
+        let written = tokio::task::spawn_blocking(move || {
+            let user = &question.user.canonical;
+            passwords::change(&path, &rules, user, &question.password).inspect_err(|error| {
+                let reason = Reason::PasswordNotChanged;
+                tracing::error!(
+                    user,
+                    first_factor = &*question.factor,
+                    error = format!("{error:#}"),
+                    reason_id = reason.id(),
+                    "{}",
+                    reason.cause()
+                );
+            })?;
+            // In force before the user hears of it.
+            users.reload_if_changed();
+            anyhow::Ok(())
+        });
+        Answer::Later(Box::pin(async move {
+            match written.await {
+                Ok(Ok(())) => Ok(()),
+                _ => Err(Reason::PasswordNotChanged),
+            }
+        }))
+    }
+}
+
+impl FileFactor {
+    fn check_pap(&self, users: &Users, user: Option<&User>, password: Secret, now: Timestamp) -> Checked {
         if password.is_empty() {
             return Checked::Now(FirstFactorAnswer::Refused(Reason::EmptyPassword));
         }
-        let users = self.users.current();
-        let Some(user) = users.find(&question.user.canonical) else {
+        let Some(user) = user else {
             return match users.nobody() {
                 Some(hash) => self.hash(password, hash, Reason::UnknownUser, refused(Reason::UnknownUser)),
                 None => {
@@ -80,20 +127,76 @@ impl FirstFactor for FileFactor {
                 }
             };
         };
-        let right = if user.disabled {
-            refused(Reason::UserDisabled)
-        } else {
-            FirstFactorAnswer::Proved(Proved {
-                groups: user.groups.to_vec(),
-                upn: user.upn.as_deref().map(str::to_owned),
-                data: user.data.clone(),
-            })
+        let right = match user.barred(now) {
+            Some(reason) => refused(reason),
+            None => FirstFactorAnswer::Proved(known(user)),
         };
-        match &user.password {
-            Password::Hashed(hash) => self.hash(password, hash, Reason::WrongPassword, right),
-            Password::Plain(plain) if same(plain, &password) => Checked::Now(right),
-            Password::Plain(_) => Checked::Now(refused(Reason::WrongPassword)),
+        let same = match &user.password {
+            Some(Password::Hashed(hash)) => return self.hash(password, hash, Reason::WrongPassword, right),
+            Some(Password::Plain(plain)) => same(plain, &password),
+            None => user.nt_hash().is_some_and(|hash| NtHash::of(&password).is_some_and(|offered| hash == offered)),
+        };
+        Checked::Now(if same { right } else { refused(Reason::WrongPassword) })
+    }
+
+    fn check_mschap2(&self, user: Option<&User>, proof: &MsChap2, now: Timestamp) -> FirstFactorAnswer {
+        let Some(user) = user else {
+            // The work is the same as for a user; its result says nothing.
+            std::hint::black_box(proof.proved(&NtHash::nobodys()));
+            return refused(Reason::UnknownUser);
+        };
+        let Some(hash) = user.nt_hash() else { return refused(Reason::NoSecretForProtocol) };
+        // Also where the packet changes the password: then it comes again, and what it wants was done.
+        if let Some(session) = proof.proved(&hash) {
+            return match user.barred(now) {
+                Some(reason) => refused(reason),
+                None => FirstFactorAnswer::Proved(Proved { session: Some(Arc::new(session)), ..known(user) }),
+            };
         }
+        if !proof.changes_password() {
+            return refused(Reason::WrongPassword);
+        }
+        let (new, new_hash) = match proof.new_password(&hash) {
+            Ok(new) => new,
+            Err(NoChange::WrongPassword) => return refused(Reason::WrongPassword),
+            Err(NoChange::Unreadable) => return refused(Reason::PasswordNotChanged),
+        };
+        // Who sends it knows the new password, too.
+        let Some(session) = proof.proved(&new_hash) else { return refused(Reason::WrongPassword) };
+        match user.barred(now) {
+            None | Some(Reason::PasswordExpired) => {}
+            Some(reason) => return refused(reason),
+        }
+        let characters = std::str::from_utf8(new.expose()).map_or(0, |text| text.chars().count());
+        if self.change.is_none_or(|shortest| characters < shortest) || new.expose().len() > LONGEST || new_hash == hash
+        {
+            return refused(Reason::PasswordNotChanged);
+        }
+        let change = Some(NewPassword { old: hash, new });
+        FirstFactorAnswer::Proved(Proved { session: Some(Arc::new(session)), change, ..known(user) })
+    }
+}
+
+fn check_chap(user: Option<&User>, proof: &Chap, now: Timestamp) -> FirstFactorAnswer {
+    let Some(user) = user else {
+        std::hint::black_box(proof.proves(&Secret::new(vec![0; 16])));
+        return refused(Reason::UnknownUser);
+    };
+    match (user.plain().map(|password| proof.proves(password)), user.barred(now)) {
+        (None, _) => refused(Reason::NoSecretForProtocol),
+        (Some(false), _) => refused(Reason::WrongPassword),
+        (Some(true), Some(reason)) => refused(reason),
+        (Some(true), None) => FirstFactorAnswer::Proved(known(user)),
+    }
+}
+
+/// What the file says of a user.
+fn known(user: &User) -> Proved {
+    Proved {
+        groups: user.groups.to_vec(),
+        upn: user.upn.as_deref().map(str::to_owned),
+        data: user.data.clone(),
+        ..Proved::default()
     }
 }
 
@@ -104,6 +207,10 @@ fn refused(reason: Reason) -> FirstFactorAnswer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
+    use gateway_core::factor::users::Allowed;
+    use gateway_core::radius::{Attributes, Code, Packet, SharedSecret, attribute, encode_request};
+    use md5::{Digest, Md5};
     use std::fs;
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -123,6 +230,10 @@ mod tests {
         Rules { default_realm: Some("corp.example".into()), ..Rules::default() }
     }
 
+    fn configured(users_file: PathBuf) -> config::FileFactor {
+        config::FileFactor { users_file, allowed: Allowed::ALL, change_passwords: Some(8) }
+    }
+
     /// Counts hashes; "password" is right for the hash above, as it is in truth.
     fn bench(text: &str) -> Bench {
         let hashed = Arc::new(AtomicUsize::new(0));
@@ -139,7 +250,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("users.toml");
         fs::write(&path, text).unwrap();
-        let factor = FileFactor::load("staff".into(), path, true, rules(), Arc::new(pool.unwrap())).unwrap();
+        let factor = FileFactor::load("staff".into(), &configured(path), rules(), Arc::new(pool.unwrap())).unwrap();
         Bench { dir, factor, hashed }
     }
 
@@ -163,7 +274,7 @@ mod tests {
         /// The answer, and how many hashes it cost.
         fn ask(&self, user: &str, password: &str) -> (FirstFactorAnswer, usize) {
             let before = self.hashed.load(Ordering::SeqCst);
-            let answer = answer(self.factor.check(question(user, password)));
+            let answer = answer(self.factor.check(question(user, password), clock::now()));
             (answer, self.hashed.load(Ordering::SeqCst) - before)
         }
     }
@@ -208,6 +319,80 @@ mod tests {
         assert_eq!(bench.ask("mallory", &"\0".repeat(16)), (refused(Reason::UnknownUser), 0));
     }
 
+    /// Asks with a proof out of a packet with these attributes.
+    fn ask_with(bench: &Bench, user: &str, attributes: &Attributes) -> FirstFactorAnswer {
+        let shared = SharedSecret::new(Secret::new(b"secret".to_vec()));
+        let octets = encode_request(Code::ACCESS_REQUEST, 1, [7; 16], attributes, &shared, true).unwrap();
+        let packet = Packet::parse(&octets).unwrap();
+        let offer = match Chap::read(&packet) {
+            Some(proof) => Offer::Chap(Box::new(proof)),
+            None => Offer::MsChap2(Box::new(MsChap2::read(&packet, user.as_bytes()).unwrap())),
+        };
+        answer(bench.factor.check(FirstFactorQuestion { offer, ..question(user, "") }, clock::now()))
+    }
+
+    /// Of `password`, as a client makes it.
+    fn chap(password: &str) -> Attributes {
+        let response = Md5::new().chain_update([1]).chain_update(password).chain_update([7; 16]).finalize();
+        let mut attributes = Attributes::new();
+        attributes.push(attribute::CHAP_PASSWORD, &[&[1][..], &response].concat()).unwrap();
+        attributes
+    }
+
+    /// RFC 2759 §9.2: "User" with "clientPass".
+    fn mschap2() -> Attributes {
+        let octets = |text: &str| {
+            let pairs = (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap());
+            pairs.collect::<Vec<_>>()
+        };
+        let (peer, response) = ("21402324255e262a28295f2b3a337c7e", "82309ecd8d708b5ea08faa3981cd83544233114a3d85d6df");
+        let mut attributes = Attributes::new();
+        attributes.push_vendor(311, 11, &octets("5b5d7c7d7b3f2f3e3c2c602132262628")).unwrap();
+        attributes.push_vendor(311, 25, &[&[0, 0][..], &octets(peer), &[0; 8], &octets(response)].concat()).unwrap();
+        attributes
+    }
+
+    #[test]
+    fn chap_needs_the_password_itself() {
+        let bench = bench(&format!("{}locked = true\n", file().replace("\"test\"", "\"lisa\"")));
+        let ask = |user, password| ask_with(&bench, user, &chap(password));
+        assert_eq!(ask("lisa", "plain"), refused(Reason::UserLocked));
+        assert_eq!(ask("lisa", "guess"), refused(Reason::WrongPassword), "only who knows it learns more");
+        assert_eq!(ask("alice", "password"), refused(Reason::NoSecretForProtocol));
+        assert_eq!(ask("mallory", "plain"), refused(Reason::UnknownUser));
+        let bench = self::bench(&file());
+        assert_eq!(ask_with(&bench, "test", &chap("plain")), proved(&[], None));
+    }
+
+    #[test]
+    fn mschap_needs_the_password_or_its_nt_hash() {
+        let hash = NtHash::of(&Secret::new(b"clientPass".to_vec())).unwrap().to_hex();
+        let entries = [
+            format!("password = \"{HASH}\"\nnt_hash = \"{}\"", *hash),
+            format!("nt_hash = \"{}\"", *hash),
+            "password_plain = \"clientPass\"".to_owned(),
+        ];
+        for entry in &entries {
+            let user = |rest: &str| bench(&format!("[[users]]\nname = \"User\"\n{entry}\n{rest}"));
+            let answer = ask_with(&user(""), "User", &mschap2());
+            assert!(matches!(&answer, FirstFactorAnswer::Proved(proved) if proved.session.is_some()), "{answer:?}");
+            let expired = user("password_expires = \"2020-01-01T00:00Z\"");
+            assert_eq!(ask_with(&expired, "User", &mschap2()), refused(Reason::PasswordExpired));
+        }
+        let bench = bench(&file().replace("\"alice\"", "\"User\""));
+        assert_eq!(ask_with(&bench, "User", &mschap2()), refused(Reason::NoSecretForProtocol));
+        assert_eq!(ask_with(&bench, "test", &mschap2()), refused(Reason::WrongPassword));
+        assert_eq!(ask_with(&bench, "mallory", &mschap2()), refused(Reason::UnknownUser));
+    }
+
+    #[test]
+    fn a_password_is_checked_against_an_nt_hash_where_there_is_nothing_else() {
+        let hash = NtHash::of(&Secret::new(b"password".to_vec())).unwrap().to_hex();
+        let bench = bench(&format!("[[users]]\nname = \"alice\"\nnt_hash = \"{}\"\n", *hash));
+        assert_eq!(bench.ask("alice", "password"), (proved(&[], None), 0));
+        assert_eq!(bench.ask("alice", "Password"), (refused(Reason::WrongPassword), 0));
+    }
+
     #[test]
     fn a_check_that_fails_proves_nothing() {
         let bench = bench(&file());
@@ -225,8 +410,8 @@ mod tests {
         let path = dir.path().join("users.toml");
         fs::write(&path, file()).unwrap();
         let pool = Arc::new(HashingPool::with(1, 1, Arc::new(wait)).unwrap());
-        let factor = FileFactor::load("staff".into(), path, true, rules(), pool).unwrap();
-        let ask = || factor.check(question("alice", "password"));
+        let factor = FileFactor::load("staff".into(), &configured(path), rules(), pool).unwrap();
+        let ask = || factor.check(question("alice", "password"), clock::now());
         // One at work at most and one in the queue: of three, one finds no room.
         let checks = [ask(), ask(), ask()];
         let full = FirstFactorAnswer::Unavailable(Reason::PasswordQueueFull);
@@ -261,8 +446,8 @@ mod tests {
         let path = dir.path().join("users.toml");
         fs::write(&path, file()).unwrap();
         let pool = Arc::new(HashingPool::new(1, 4).unwrap());
-        let factor = FileFactor::load("staff".into(), path, true, rules(), pool).unwrap();
-        let ask = |user, password| answer(factor.check(question(user, password)));
+        let factor = FileFactor::load("staff".into(), &configured(path), rules(), pool).unwrap();
+        let ask = |user, password| answer(factor.check(question(user, password), clock::now()));
         assert_eq!(ask("alice", "password"), proved(&["staff"], Some("a@cloud.example")));
         assert_eq!(ask("alice", "Password"), refused(Reason::WrongPassword));
         assert_eq!(ask("mallory", "password"), refused(Reason::UnknownUser));

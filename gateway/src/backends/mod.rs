@@ -13,8 +13,8 @@ use file::FileFactor;
 use gateway_core::config::{Config, FirstFactorKind, SecondFactorKind, Warning};
 use gateway_core::exchange::{Input, Question};
 use gateway_core::factor::{
-    BeginAnswer, BeginQuestion, CodeAnswer, CodeQuestion, Enrolment, FirstFactorAnswer, FirstFactorQuestion,
-    PollAnswer, PollQuestion,
+    BeginAnswer, BeginQuestion, ChangeQuestion, CodeAnswer, CodeQuestion, Enrolment, FirstFactorAnswer,
+    FirstFactorQuestion, PollAnswer, PollQuestion,
 };
 use gateway_core::identity::{Identity, Rules};
 use gateway_core::reason::Reason;
@@ -48,7 +48,10 @@ impl<T: 'static> Answer<T> {
 /// What checks passwords.
 pub trait FirstFactor: Send + Sync {
     /// Checks one proof, or one round of it.
-    fn check(&self, question: FirstFactorQuestion) -> Answer<FirstFactorAnswer>;
+    fn check(&self, question: FirstFactorQuestion, now: Timestamp) -> Answer<FirstFactorAnswer>;
+
+    /// Sets a new password, which was proved together with the old one.
+    fn change(&self, question: ChangeQuestion) -> Answer<Result<(), Reason>>;
 
     /// Reads its file again if that changed; called once a second where blocking does no harm.
     fn reload_if_changed(&self) -> Reload;
@@ -99,8 +102,7 @@ impl Backends {
         let mut backends = Self::default();
         for factor in &config.first_factors {
             let FirstFactorKind::File(file) = &factor.kind;
-            let (path, plain) = (file.users_file.clone(), file.allow_plain_passwords);
-            match FileFactor::load(factor.name.clone(), path, plain, rules.clone(), pool.clone()) {
+            match FileFactor::load(factor.name.clone(), file, rules.clone(), pool.clone()) {
                 Ok(loaded) => backends.add_first(factor.name.clone(), Box::new(loaded)),
                 Err(more) => faults.extend(more),
             }
@@ -164,7 +166,7 @@ impl Backends {
         // The configuration's check makes sure that every name is there; what is not there proves nothing.
         match question {
             Question::FirstFactor(question) => match self.first.get(&question.factor) {
-                Some(factor) => factor.check(question),
+                Some(factor) => factor.check(question, now),
                 None => Answer::Now(FirstFactorAnswer::Unavailable(Reason::FirstFactorUnavailable)),
             }
             .map(Input::FirstFactor),
@@ -179,6 +181,11 @@ impl Backends {
                 None => Answer::Now(CodeAnswer::Unavailable(Reason::SecondFactorUnavailable)),
             }
             .map(Input::Code),
+            Question::Change(question) => match self.first.get(&question.factor) {
+                Some(factor) => factor.change(question),
+                None => Answer::Now(Err(Reason::PasswordNotChanged)),
+            }
+            .map(Input::Changed),
         }
     }
 

@@ -1,11 +1,11 @@
 //! The command line: one file per command.
 
 mod check;
+mod control;
 pub mod dialogue;
-mod edit;
 mod quickstart;
 mod serve;
-mod signin;
+pub(crate) mod signin;
 mod simulate;
 pub mod user;
 
@@ -48,6 +48,20 @@ enum Command {
     },
     /// Ask the policies, without asking anybody else: which one decides, and what would be sent
     Simulate(simulate::Simulate),
+    /// How the node on this machine is
+    Status(control::Door),
+    /// The open sessions that the node on this machine was told of
+    Sessions(control::Sessions),
+    /// End sessions, through the NAS that reported them (RFC 5176)
+    Disconnect(control::Disconnect),
+    /// Change a session, through the NAS that reported it (RFC 5176)
+    Coa(control::Coa),
+    /// Leave new sign-ins to other nodes, finish running ones, and end the node on this machine
+    Drain(control::Drain),
+    /// The nodes that share the store
+    Nodes(control::Door),
+    /// The certificates of all nodes
+    Certificates(control::Door),
 }
 
 /// What a command came to.
@@ -70,6 +84,13 @@ pub fn main() -> ExitCode {
             .and_then(|files| user::run(args.command, &files, &mut std::io::stdout()))
             .map(done),
         Command::Simulate(options) => simulate::run(&options, &mut std::io::stdout()),
+        Command::Status(door) => control::status(&door, &mut std::io::stdout()),
+        Command::Sessions(options) => control::sessions(&options, &mut std::io::stdout()),
+        Command::Disconnect(options) => control::disconnect(&options, &mut std::io::stdout()),
+        Command::Coa(options) => control::coa(&options, &mut std::io::stdout()),
+        Command::Drain(options) => control::drain(&options, &mut std::io::stdout()),
+        Command::Nodes(door) => control::nodes(&door, &mut std::io::stdout()),
+        Command::Certificates(door) => control::certificates(&door, &mut std::io::stdout()),
     };
     match outcome {
         Ok(Ended::Well) => ExitCode::SUCCESS,

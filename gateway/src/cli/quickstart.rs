@@ -2,7 +2,7 @@
 //! once over real UDP, with a real code; then it serves until Ctrl-C.
 
 use super::dialogue::{Nas, Reply};
-use super::serve::{PATIENCE, Signals};
+use super::serve::Signals;
 use crate::backends::hashing::hash_password;
 use crate::clock::{self, OsEntropy};
 use crate::config;
@@ -80,7 +80,7 @@ pub(super) fn run(options: &Quickstart) -> anyhow::Result<()> {
         demo.invite(running.admin_address, &mut out)?;
         signals.obey(running.control()).await;
         writeln!(out, "\nStopping.")?;
-        running.stop(PATIENCE).await;
+        running.stop().await;
         Ok(())
     })
 }

@@ -6,22 +6,12 @@ use crate::telemetry::log;
 use crate::telemetry::trace::Tracing;
 use admin_api::Control;
 use anyhow::bail;
-use gateway_core::config::Config;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-
-/// How long requests in progress may take after SIGTERM: longer than any packet's deadline.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
-
-/// The same where users may be looking for their phones.
-fn patience(config: &Config) -> Duration {
-    let prompts = config.second_factors.iter().any(|factor| factor.kind.prompts());
-    if prompts { PATIENCE.max(config.attempts.deadline.saturating_add(Duration::from_secs(5))) } else { PATIENCE }
-}
 
 /// How long the collector may take for the last spans.
 const LAST_SPANS: Duration = Duration::from_secs(3);
@@ -37,13 +27,13 @@ pub(super) fn run(path: &Path) -> anyhow::Result<()> {
     }
     let served = actix_rt::System::new().block_on(async {
         let signals = Signals::listen()?;
-        let patience = patience(&loaded.config);
         let running = start(loaded.config, (Some(path.to_owned()), watched), tracing.clone()).await?;
         let given_up = tokio::select! {
             () = signals.obey(running.control()) => false,
+            () = running.ended() => false,
             () = running.given_up() => true,
         };
-        running.stop(patience).await;
+        running.stop().await;
         if given_up {
             bail!("the listeners died too often; the log says of what");
         }

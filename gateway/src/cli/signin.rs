@@ -125,7 +125,7 @@ fn dictionary_with(files: &[PathBuf]) -> anyhow::Result<Arc<Dictionary>> {
 const LONGEST_DICTIONARY: usize = 4 << 20;
 
 /// The attributes that `--attribute` gives.
-pub(super) fn attributes(dictionary: &Dictionary, texts: &[String]) -> anyhow::Result<Attributes> {
+pub(crate) fn attributes(dictionary: &Dictionary, texts: &[String]) -> anyhow::Result<Attributes> {
     let mut attributes = Attributes::new();
     for text in texts {
         let (name, value) = text.split_once('=').with_context(|| format!("--attribute {text}: write NAME=VALUE"))?;

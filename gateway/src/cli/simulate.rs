@@ -227,8 +227,8 @@ fn first_factor(
         Err(_) if given => return Ok(told),
         Err(error) => return Err(error).with_context(|| format!("{path}: give --group to go without it")),
     };
-    let users = Users::parse(&text, file.allow_plain_passwords, rules)
-        .map_err(|faults| anyhow::anyhow!("{path}: {}", faults.join("\n")))?;
+    let users =
+        Users::parse(&text, file.allowed, rules).map_err(|faults| anyhow::anyhow!("{path}: {}", faults.join("\n")))?;
     match users.find(canonical) {
         Some(user) => {
             if !given {

@@ -1,16 +1,18 @@
 //! `orthrus user …`: who may sign in, in the users file, and with which tokens, in the tokens file. A running gateway takes
 //! up the change by itself.
 
-use super::edit::{document, edit, read};
 use crate::backends::hashing::hash_password;
+use crate::edit::{document, edit, read};
+use crate::passwords::{edit_users, is_about, put, put_nt_hash};
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
 use cluster::Journal;
 use gateway_core::factor::base32;
 use gateway_core::factor::oath::{Algorithm, Kind, Token};
 use gateway_core::factor::tokens::Tokens;
-use gateway_core::factor::users::{Password, Users};
+use gateway_core::factor::users::{Allowed, User, Users};
 use gateway_core::identity::Rules;
+use gateway_core::policy::written;
 use gateway_core::secret::Secret;
 use gateway_core::time::Timestamp;
 use qrcode::QrCode;
@@ -49,17 +51,17 @@ pub enum UserCommand {
         /// Groups that policies ask for, separated by commas
         #[arg(long, value_delimiter = ',')]
         groups: Vec<String>,
-        /// Read the password from standard input instead of asking twice
-        #[arg(long)]
-        password_stdin: bool,
+        /// How it is set.
+        #[command(flatten)]
+        password: NewPassword,
     },
     /// Set a user's password
     Passwd {
         /// The user
         name: String,
-        /// Read the password from standard input instead of asking twice
-        #[arg(long)]
-        password_stdin: bool,
+        /// How it is set.
+        #[command(flatten)]
+        password: NewPassword,
     },
     /// Remove a user and all tokens of the user
     Remove {
@@ -74,6 +76,40 @@ pub enum UserCommand {
     },
     /// Enrol a token and show it as a QR code for an authenticator app
     Totp(Enrol),
+}
+
+/// How a password is set.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct NewPassword {
+    /// Read the password from standard input instead of asking twice
+    #[arg(long)]
+    password_stdin: bool,
+    /// Keep the NT hash too, for MS-CHAPv2. It is as good as the password for whoever reads the file, and the first factor must
+    /// allow it (allow_nt_hashes)
+    #[arg(long)]
+    nt_hash: bool,
+    /// Let the password expire at once, so that the user must set another one by MS-CHAPv2 (change_passwords)
+    #[arg(long, requires = "nt_hash")]
+    must_change: bool,
+}
+
+impl NewPassword {
+    /// Writes it into an entry, instead of every form in which there was one. An NT hash that was there is made anew.
+    fn write(self, entry: &mut Table, password: &Secret) -> anyhow::Result<()> {
+        entry.remove("password_plain");
+        put(entry, "password", hash_password(password)?.into());
+        if self.nt_hash || entry.contains_key("nt_hash") {
+            put_nt_hash(entry, password)?;
+        }
+        entry.remove("password_expires");
+        if self.must_change {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970; set it")?;
+            let now =
+                written(Timestamp::from_secs(now.as_secs())).context("the clock is past the year 9999; set it")?;
+            put(entry, "password_expires", now.into());
+        }
+        Ok(())
+    }
 }
 
 /// Which token to enrol.
@@ -132,8 +168,8 @@ type Ask<'a> = dyn FnMut(bool) -> anyhow::Result<Secret> + 'a;
 
 fn run_asking(command: UserCommand, files: &UserFiles, out: &mut dyn Write, ask: &mut Ask<'_>) -> anyhow::Result<()> {
     match command {
-        UserCommand::Add { name, groups, password_stdin } => add(files, &name, &groups, || ask(password_stdin), out),
-        UserCommand::Passwd { name, password_stdin } => passwd(files, &name, || ask(password_stdin), out),
+        UserCommand::Add { name, groups, password } => add(files, &name, &groups, password, ask, out),
+        UserCommand::Passwd { name, password } => passwd(files, &name, password, ask, out),
         UserCommand::Remove { name } => remove(files, &name, out),
         UserCommand::List { json } => list(files, json, out),
         UserCommand::Totp(enrol) => totp(files, &enrol, out),
@@ -144,7 +180,8 @@ fn add(
     files: &UserFiles,
     name: &str,
     groups: &[String],
-    password: impl FnOnce() -> anyhow::Result<Secret>,
+    how: NewPassword,
+    ask: &mut Ask<'_>,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
     let user = files.canonical(name)?;
@@ -153,15 +190,15 @@ fn add(
     if files.has_user(&user)? {
         return Err(known());
     }
-    let hash = hash_password(&checked(password()?)?)?;
+    let password = checked(ask(how.password_stdin)?)?;
     files.edit_users(|document| {
         let users = entries(document, "users")?;
-        if users.iter().any(|entry| files.is(entry, "name", &user)) {
+        if users.iter().any(|entry| is_about(entry, &files.rules, &user)) {
             return Err(known());
         }
         let mut entry = Table::new();
         entry.insert("name", value(&user));
-        entry.insert("password", value(hash));
+        how.write(&mut entry, &password)?;
         if !groups.is_empty() {
             entry.insert("groups", value(groups.iter().map(|group| group.trim()).collect::<toml_edit::Array>()));
         }
@@ -175,7 +212,8 @@ fn add(
 fn passwd(
     files: &UserFiles,
     name: &str,
-    password: impl FnOnce() -> anyhow::Result<Secret>,
+    how: NewPassword,
+    ask: &mut Ask<'_>,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
     let user = files.canonical(name)?;
@@ -183,23 +221,11 @@ fn passwd(
     if !files.has_user(&user)? {
         return Err(unknown());
     }
-    let hash = hash_password(&checked(password()?)?)?;
+    let password = checked(ask(how.password_stdin)?)?;
     files.edit_users(|document| {
         let users = entries(document, "users")?;
-        let entry = users.iter_mut().find(|entry| files.is(entry, "name", &user)).ok_or_else(unknown)?;
-        entry.remove("password_plain");
-        match entry.get_mut("password").and_then(Item::as_value_mut) {
-            // A comment behind the value stays.
-            Some(password) => {
-                let decor = password.decor().clone();
-                *password = hash.into();
-                *password.decor_mut() = decor;
-            }
-            None => {
-                entry.insert("password", value(hash));
-            }
-        }
-        Ok(())
+        let entry = users.iter_mut().find(|entry| is_about(entry, &files.rules, &user)).ok_or_else(unknown)?;
+        how.write(entry, &password)
     })?;
     writeln!(out, "Set the password of {user} in {}.", files.users.display())?;
     Ok(())
@@ -208,7 +234,8 @@ fn passwd(
 fn remove(files: &UserFiles, name: &str, out: &mut dyn Write) -> anyhow::Result<()> {
     let user = files.canonical(name)?;
     // The user first: then nobody can sign in, whatever becomes of the rest.
-    let users = files.edit_users(|document| drop_entries(document, "users", |entry| files.is(entry, "name", &user)))?;
+    let users =
+        files.edit_users(|document| drop_entries(document, "users", |entry| is_about(entry, &files.rules, &user)))?;
     let tokens = files
         .edit_tokens(|document| drop_entries(document, "tokens", |entry| files.is(entry, "user", &user)))
         .with_context(|| format!("the tokens of {user} are still there; remove again when this is mended"))?;
@@ -293,11 +320,12 @@ fn list(files: &UserFiles, json: bool, out: &mut dyn Write) -> anyhow::Result<()
     }
     for name in names {
         let user = users.find(name);
-        let password = user.map_or("no password", |user| label(&user.password));
+        let password = user.map_or_else(|| "no password".to_owned(), |user| forms(user).join(", "));
         let disabled = if user.is_some_and(|user| user.disabled) { ", disabled" } else { "" };
+        let locked = if user.is_some_and(|user| user.locked) { ", locked" } else { "" };
         let groups = user.map(|user| user.groups.join(",")).filter(|groups| !groups.is_empty());
         let groups = groups.map_or_else(String::new, |groups| format!(", groups {groups}"));
-        writeln!(out, "{name}: {password}{disabled}{groups}")?;
+        writeln!(out, "{name}: {password}{disabled}{locked}{groups}")?;
         for token in tokens.of(name) {
             let label = if token.label.is_empty() { String::new() } else { format!(" {:?}", token.label) };
             writeln!(out, "    {}{label}, {} digits, {}", kind(token.kind), token.digits, token.algorithm.label())?;
@@ -322,7 +350,9 @@ fn as_json(name: &str, users: &Users, tokens: &[Token]) -> serde_json::Value {
         .collect();
     serde_json::json!({
         "name": name,
-        "password": user.map(|user| label(&user.password)),
+        "password": user.map(|user| forms(user).join(", ")),
+        "password_expires": user.and_then(|user| user.password_expires).map(written),
+        "locked": user.is_some_and(|user| user.locked),
         "groups": user.map_or(&[][..], |user| &user.groups),
         "upn": user.and_then(|user| user.upn.as_deref()),
         "disabled": user.is_some_and(|user| user.disabled),
@@ -330,11 +360,10 @@ fn as_json(name: &str, users: &Users, tokens: &[Token]) -> serde_json::Value {
     })
 }
 
-fn label(password: &Password) -> &'static str {
-    match password {
-        Password::Hashed(_) => "hashed",
-        Password::Plain(_) => "plain",
-    }
+/// In which forms the file has the user's password.
+fn forms(user: &User) -> Vec<&'static str> {
+    let password = user.password.as_ref().map(|_| if user.plain().is_some() { "plain" } else { "hashed" });
+    password.into_iter().chain(user.has_nt_hash().then_some("nt hash")).collect()
 }
 
 fn kind(kind: Kind) -> &'static str {
@@ -359,12 +388,12 @@ impl UserFiles {
     /// Whether the user has an entry, faulty or not: setting a password is how one is mended.
     fn has_user(&self, user: &str) -> anyhow::Result<bool> {
         let mut document = document(&self.users, &read(&self.users)?)?;
-        Ok(entries(&mut document, "users")?.iter().any(|entry| self.is(entry, "name", user)))
+        Ok(entries(&mut document, "users")?.iter().any(|entry| is_about(entry, &self.rules, user)))
     }
 
     /// Passwords that are not hashed are the gateway's to refuse, not ours.
     fn parse_users(&self, text: &str) -> Result<Users, Vec<String>> {
-        Users::parse(text, true, &self.rules)
+        Users::parse(text, Allowed::ALL, &self.rules)
     }
 
     fn read_users(&self) -> anyhow::Result<Users> {
@@ -376,7 +405,7 @@ impl UserFiles {
     }
 
     fn edit_users<T>(&self, change: impl FnOnce(&mut DocumentMut) -> anyhow::Result<T>) -> anyhow::Result<T> {
-        edit(&self.users, |text| self.parse_users(text).map(drop), change)
+        edit_users(&self.users, &self.rules, change)
     }
 
     fn edit_tokens<T>(&self, change: impl FnOnce(&mut DocumentMut) -> anyhow::Result<T>) -> anyhow::Result<T> {
@@ -443,7 +472,9 @@ mod tests {
     use super::*;
     use crate::backends::hashing::HashingPool;
     use clap::{CommandFactory, Parser};
+    use gateway_core::factor::mschap::NtHash;
     use gateway_core::factor::oath::check;
+    use gateway_core::factor::users::Password;
     use gateway_core::factor::{CodeAnswer, UsedCodes};
     use std::fs;
     use tempfile::TempDir;
@@ -487,11 +518,28 @@ mod tests {
 
         fn fits(&self, user: &str, password: &str) -> bool {
             let users = self.files.read_users().unwrap();
-            let Password::Hashed(hash) = &users.find(user).unwrap().password else { return false };
+            let Some(Password::Hashed(hash)) = &users.find(user).unwrap().password else { return false };
             let pool = HashingPool::new(1, 1).unwrap();
             let password = Secret::new(password.as_bytes().to_vec());
             pool.try_verify(password, hash.clone()).unwrap().blocking_recv().unwrap()
         }
+    }
+
+    #[test]
+    fn an_nt_hash_is_kept_where_it_is_wanted_and_renewed_where_it_is() {
+        let bench = bench();
+        let hash = |password: &str| NtHash::of(&Secret::new(password.as_bytes().to_vec()));
+        let stored = || bench.files.read_users().unwrap().find("alice@corp.example").unwrap().nt_hash();
+        bench.with_password("add alice", "first").unwrap();
+        assert_eq!(stored(), None);
+        bench.with_password("passwd alice --nt-hash --must-change", "second").unwrap();
+        assert_eq!(stored(), hash("second"));
+        assert!(bench.users().contains("password_expires = \"2"), "{}", bench.users());
+        assert!(bench.run("list").unwrap().contains("alice@corp.example: hashed, nt hash"));
+        bench.with_password("passwd alice", "third").unwrap();
+        assert_eq!(stored(), hash("third"));
+        assert!(bench.fits("alice@corp.example", "third") && !bench.users().contains("password_expires"));
+        assert!(bench.run("passwd alice --must-change").unwrap_err().contains("--nt-hash"));
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub struct Metrics {
     pub request_duration: HistogramVec,
     /// How long a first factor took.
     pub first_factor_duration: HistogramVec,
+    /// Passwords that users changed, by first factor and result.
+    pub password_changes: IntCounterVec,
     /// Questions to a second factor by provider and result.
     pub mfa_requests: IntCounterVec,
     /// From the first packet of a sign-in to its verdict, the human included.
@@ -60,6 +62,12 @@ pub struct Metrics {
     pub self_sign_in_failures: IntCounterVec,
     /// Connections between nodes.
     pub peers: super::peers::PeerMetrics,
+    /// Whether new sign-ins are left to others.
+    pub draining: IntGauge,
+    /// What is counted of Disconnect and CoA.
+    pub dynamic_authorization: super::dynamic_authorization::DynamicAuthorizationMeters,
+    /// What accounting counts.
+    pub accounting: super::accounting::AccountingMeters,
     /// Whether the store's last write failed.
     pub store_failing: IntGauge,
     /// Limits met, by limit.
@@ -237,6 +245,12 @@ impl Metrics {
                 "Prompts that were not made because one was out or just answered, by why.",
                 &["why"],
             )?,
+            password_changes: counters(
+                r,
+                "orthrus_password_changes_total",
+                "New passwords that users brought with the old one, by what came of it.",
+                &["first_factor", "result"],
+            )?,
             mfa_pending: register(
                 r,
                 IntGauge::new("orthrus_mfa_pending", "Pushes and calls that wait for their users."),
@@ -264,6 +278,15 @@ impl Metrics {
                     "Records that the memory store holds, or users that this node has a copy of.",
                 ),
             )?,
+            draining: register(
+                r,
+                IntGauge::new(
+                    "orthrus_draining",
+                    "1 while new sign-ins are left to other nodes, before the process ends.",
+                ),
+            )?,
+            dynamic_authorization: super::dynamic_authorization::DynamicAuthorizationMeters::new(r)?,
+            accounting: super::accounting::AccountingMeters::new(r)?,
             shared_store: super::store::SharedStore::new(r)?,
             ready: gauges(
                 r,

@@ -1,6 +1,8 @@
 //! What the gateway tells: metrics, log lines, traces, and the ring of the last events. Code emits an event; here it is
 //! decided what becomes of it (house rule 15).
 
+pub mod accounting;
+pub mod dynamic_authorization;
 pub mod log;
 pub mod metrics;
 pub mod observer;

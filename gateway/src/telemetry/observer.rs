@@ -118,6 +118,10 @@ impl Observer {
                 let result = failure.map_or("right", Reason::label);
                 self.metrics.mfa_requests.with_label_values(&[factor, "code", result]).inc();
             }
+            Step::PasswordChange { factor, failure } => {
+                let result = failure.map_or("changed", Reason::label);
+                self.metrics.password_changes.with_label_values(&[factor, result]).inc();
+            }
             Step::Unexpected { stage, input } => {
                 let reason = Reason::Unexpected;
                 tracing::error!(attempt = %id, stage, input, reason_id = reason.id(), "{} {}", reason.cause(), reason.remedy());

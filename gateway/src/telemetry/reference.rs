@@ -21,13 +21,14 @@ account; `back_end` is a factor, a directory or the store; `node` is this gatewa
 ";
 
 /// What the first digit of an id stands for.
-const CHAPTERS: [(&str, &str); 6] = [
+const CHAPTERS: [(&str, &str); 7] = [
     ("ORT-1", "Packets that never became a sign-in"),
     ("ORT-2", "Name and first factor"),
     ("ORT-3", "Policies"),
     ("ORT-4", "Second factor"),
     ("ORT-5", "State, challenges and other nodes"),
     ("ORT-6", "Store, deadlines, faults"),
+    ("ORT-7", "Accounting"),
 ];
 
 const METRICS: &str = "\

@@ -9,6 +9,7 @@ use gateway_core::factor::base32;
 use std::fmt::Write as _;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -97,7 +98,7 @@ fn configuration(setup: &Setup<'_>) -> Result<String> {
         r#"state_dir = "state"
 
 [listen]
-authentication = ["{listen}"]
+authentication = ["{authentication}"]
 threads = 1
 
 [[clients]]
@@ -128,18 +129,19 @@ name = "everybody"
 groups = ["{GROUP}"]
 reply = {{ Class = "{CLASS}", Filter-Id = "{FILTER_ID}" }}
 "#,
-        listen = setup.listen,
+        authentication =
+            if setup.scenario == Scenario::Accounting { SocketAddr::new(setup.listen.ip(), 0) } else { setup.listen },
         ip = setup.listen.ip(),
     )?;
-    text.push_str(match setup.scenario {
-        Scenario::Accept | Scenario::Reject | Scenario::Duplicates | Scenario::Chap | Scenario::Mschapv2 => {
-            "second_factor = \"off\"\n"
-        }
-        Scenario::Accounting => "second_factor = \"off\"\n",
-        Scenario::Challenge => {
-            "second_factor = \"required\"\n\n[[second_factor]]\nname = \"oath\"\nkind = \"oath\"\ntokens_file = \"tokens.toml\"\n"
-        }
-    });
+    if setup.scenario == Scenario::Challenge {
+        text.push_str("second_factor = \"required\"\n\n[[second_factor]]\nname = \"oath\"\nkind = \"oath\"\n");
+        text.push_str("tokens_file = \"tokens.toml\"\n");
+    } else {
+        text.push_str("second_factor = \"off\"\n");
+    }
+    if setup.scenario == Scenario::Accounting {
+        write!(text, "\n[accounting]\nlisten = [\"{}\"]\nfolder = \"accounting\"\n", setup.listen)?;
+    }
     Ok(text)
 }
 
@@ -147,7 +149,10 @@ reply = {{ Class = "{CLASS}", Filter-Id = "{FILTER_ID}" }}
 mod tests {
     use super::*;
     use clap::Parser;
-    use gateway_core::factor::{tokens::Tokens, users::Users};
+    use gateway_core::factor::{
+        tokens::Tokens,
+        users::{Allowed, Users},
+    };
     use gateway_core::identity::Rules;
 
     #[test]
@@ -164,7 +169,7 @@ mod tests {
             servers: &arguments.servers,
         };
         let rules = Rules::default();
-        let users = Users::parse(&users(&setup).unwrap(), true, &rules).unwrap();
+        let users = Users::parse(&users(&setup).unwrap(), Allowed::ALL, &rules).unwrap();
         let tokens = Tokens::parse(&tokens(&setup).unwrap(), &rules).unwrap();
         assert_eq!((users.len(), tokens.iter().count()), (20, 20));
     }

@@ -54,7 +54,7 @@ pub fn run(once: bool) -> anyhow::Result<()> {
             writeln!(out, "`voice`, `noresponse` and more; any name of a users file entry will do. Ctrl-C ends it.")?;
             actix_rt::signal::ctrl_c().await?;
         }
-        running.stop(Duration::from_secs(1)).await;
+        running.stop_within(Duration::from_secs(1)).await;
         Ok(())
     })
 }

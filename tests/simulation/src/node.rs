@@ -145,6 +145,7 @@ impl World<'_> {
             state: facts.state().map(|state| self.states[state].wire.clone()),
             attributes: None,
             proxy_state: 0,
+            sessions: 0,
             station: facts.device.map(|device| vec![b'd', device].into()),
             port: None,
             signed: true,

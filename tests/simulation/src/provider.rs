@@ -47,10 +47,10 @@ impl World<'_> {
         let fails = self.plan.loss > 0 && self.random.chance(15);
         let (at, answer) = match question {
             Question::FirstFactor(asked) => {
-                let Offer::Pap(secret) = &asked.offer;
+                let right = matches!(&asked.offer, Offer::Pap(secret) if secret.expose() == PASSWORD.as_bytes());
                 let answer = if fails {
                     FirstFactorAnswer::Unavailable(Reason::FirstFactorUnavailable)
-                } else if secret.expose() == PASSWORD.as_bytes() {
+                } else if right {
                     FirstFactorAnswer::Proved(Proved::default())
                 } else {
                     FirstFactorAnswer::Refused(Reason::WrongPassword)
@@ -62,6 +62,8 @@ impl World<'_> {
                 let answer = if enrolled { Enrolment::Enrolled } else { Enrolment::NotEnrolled };
                 (self.now, Input::Enrolment(answer))
             }
+            // Nobody here brings a new password.
+            Question::Change(_) => (self.now, Input::Changed(Err(Reason::PasswordNotChanged))),
             Question::Begin(_) => (self.now, Input::Begun(BeginAnswer::CodeWanted(CodeWanted::default()))),
             Question::Code(asked) if &*asked.factor == "phone" => {
                 (self.provider_takes(), Input::Code(self.judge(&asked)))

@@ -53,7 +53,8 @@ pub struct RawAttempts {
     pub reject_message: String,
     /// What the user reads instead where the cause is this one: the label of a reason (see errors.md) and a text of at most
     /// 240 octets, such as `prompt_denied = "You denied the sign-in."`. A text for a cause tells whoever types passwords which of
-    /// the factors was wrong: `check-config` names those that do. Empty sends none.
+    /// the factors was wrong: `check-config` names those that do. Empty sends none. Only `protocol_without_code` and
+    /// `code_sent` have texts of their own without this.
     #[schemars(extend("x-type" = "table of reason = text", "x-default" = "none"))]
     pub reject_messages: BTreeMap<String, String>,
     /// The soonest a request is refused after it came, so that nobody can try passwords or codes quickly. Who waited longer,
@@ -128,9 +129,22 @@ pub struct Attempts {
 impl Attempts {
     /// What the user reads who is refused for `reason`; empty for nothing.
     pub fn reject_message(&self, reason: Reason) -> &str {
-        self.reject_messages.get(&reason).unwrap_or(&self.reject_message)
+        match (self.reject_messages.get(&reason), reason) {
+            (Some(text), _) => text,
+            // Whoever reads this has proved the password, and would try for ever without it.
+            (None, Reason::ProtocolWithoutCode) => NO_CODES_HERE,
+            (None, Reason::CodeSent) => CODE_SENT,
+            (None, _) => &self.reject_message,
+        }
     }
 }
+
+/// What a user reads who wrote `sms` beside the password.
+const CODE_SENT: &str = "A code is on its way to you. Sign in again with your password and the code.";
+
+/// A refusal that explains itself unless `reject_messages` says otherwise.
+const NO_CODES_HERE: &str =
+    "This connection cannot ask for your code. Register a push or a call, or ask your administrator.";
 
 /// The longest text we put into a Reply-Message: an attribute holds 253 octets (RFC 2865 §5.18), and some VPN servers add
 /// their own words.

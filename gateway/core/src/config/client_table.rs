@@ -60,9 +60,13 @@ mod tests {
             require_message_authenticator: Require::Yes,
             limit_proxy_state: true,
             challenge: true,
+            appended: None,
             answer_within: None,
             first_factor: None,
             attempt_group: name.into(),
+            accounting: true,
+            max_sessions: None,
+            dynamic_authorization: crate::config::DynamicAuthorization::default(),
         })
     }
 

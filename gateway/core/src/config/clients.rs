@@ -7,13 +7,14 @@ use sha2::{Digest, Sha256};
 use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
-    Surroundings,
+    DynamicAuthorization, RawDynamicAuthorization, Surroundings,
     names::{Names, label},
     networks::networks as networks_at,
     report::Report,
     secrets::{Reference, fetch, warn_if_weak},
     units::Span,
 };
+use crate::factor::appended;
 use crate::radius::SharedSecret;
 
 /// A RADIUS client (NAS): a VPN server, or a network of them, that may ask for sign-ins. Whoever is not listed gets no
@@ -64,6 +65,14 @@ pub struct RawClient {
     /// takes a challenge for a reject. Its users can then not be asked for a code, and a policy that requires one refuses
     /// them; left at `true` for such a VPN server, they are refused without a word of the cause.
     pub challenge: bool,
+    /// Whether users of this client may write a code in one line with their password, where it cannot show a question:
+    /// `password,123456`, or with `"before"` `123456,password`. Instead of a code they may write how they want to be asked:
+    /// `push`, `phone`, or `sms` to be sent a code and sign in again with it. A password that itself ends (or begins) like that is
+    /// cut, so that its user must always add a code.
+    pub appended_code: AppendedCode,
+    /// With `appended_code`: what stands between password and code, at most 8 octets. May be empty; then a code has six digits and
+    /// there are no words.
+    pub appended_code_separator: String,
     /// How long this client waits for an answer, less two seconds. A user who has not answered a push or a call by then is
     /// asked to come back for the outcome (Access-Challenge, "approve, then press Enter"), so that a VPN server with a short time
     /// limit loses nobody. Too long, and it gives up first; too short, and users see a question that they need not have seen. Left
@@ -80,6 +89,15 @@ pub struct RawClient {
     /// other. Use it for the members of one VPN cluster only, as an approval given to one serves the other.
     #[schemars(extend("x-type" = "name", "x-default" = "the client's own name"))]
     pub attempt_group: Option<String>,
+    /// Whether this client's accounting is taken, where `[accounting]` has a sink. With `false` its records are dropped, and it is
+    /// unknown who is connected through it.
+    pub accounting: bool,
+    /// Open sessions that one user may have before a sign-in by way of this client is refused; 0 means any number. Left out,
+    /// `accounting.max_sessions` holds.
+    #[schemars(range(min = 0, max = 10_000), extend("x-default" = "accounting.max_sessions"))]
+    pub max_sessions: Option<u64>,
+    /// How sessions are ended or changed at this client; see below.
+    pub dynamic_authorization: RawDynamicAuthorization,
 }
 
 impl Default for RawClient {
@@ -94,11 +112,30 @@ impl Default for RawClient {
             require_message_authenticator: Require::Yes,
             limit_proxy_state: true,
             challenge: true,
+            appended_code: AppendedCode::No,
+            appended_code_separator: ",".into(),
             answer_within: None,
             first_factor: None,
             attempt_group: None,
+            accounting: true,
+            max_sessions: None,
+            dynamic_authorization: RawDynamicAuthorization::default(),
         }
     }
+}
+
+/// Where a code stands in one line with the password.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum AppendedCode {
+    /// A password is a password.
+    #[default]
+    No,
+    /// Behind the password.
+    After,
+    /// Before the password.
+    Before,
 }
 
 /// Whether a client's requests must carry a Message-Authenticator.
@@ -132,12 +169,20 @@ pub struct Client {
     pub limit_proxy_state: bool,
     /// Whether it can show an Access-Challenge.
     pub challenge: bool,
+    /// How its users write a code in one line with their password; `None`: they do not.
+    pub appended: Option<appended::Rule>,
     /// How long a packet waits for a prompt; `None`: as long as the prompt.
     pub answer_within: Option<Duration>,
     /// The first factor that checks its users; `None` if it has checked them itself.
     pub first_factor: Option<Arc<str>>,
     /// Clients of one group share attempts.
     pub attempt_group: Arc<str>,
+    /// Whether its accounting is taken.
+    pub accounting: bool,
+    /// Open sessions that one user may have before a sign-in is refused; `None`: any number.
+    pub max_sessions: Option<usize>,
+    /// How its sessions are ended or changed.
+    pub dynamic_authorization: DynamicAuthorization,
 }
 
 /// What a client refers to elsewhere.
@@ -152,6 +197,7 @@ pub(super) fn check(
     report: &mut Report,
     around: &Surroundings<'_>,
     references: &References<'_>,
+    max_sessions: Option<usize>,
 ) -> Vec<Arc<Client>> {
     if raw.is_empty() {
         let remedy = "Add a [[clients]] section for each VPN server.";
@@ -172,12 +218,16 @@ pub(super) fn check(
             require_message_authenticator: entry.require_message_authenticator,
             limit_proxy_state: entry.limit_proxy_state,
             challenge: entry.challenge,
+            appended: entry.appended(report, &section),
             answer_within: entry.answer_within(report, &section),
             first_factor: entry.first_factor(report, &section, references.first_factors),
             attempt_group: match &entry.attempt_group {
                 Some(group) => label(report, &format!("{section}.attempt_group"), group),
                 None => Arc::clone(&name),
             },
+            accounting: entry.accounting,
+            max_sessions: entry.max_sessions(report, &section, max_sessions),
+            dynamic_authorization: entry.dynamic_authorization.check(report, around, &section),
             name,
         }));
     }
@@ -280,6 +330,35 @@ impl RawClient {
             report.warn(path, problem, "Raise the time limit of the VPN server, and this with it.");
         }
         Some(patience.0)
+    }
+
+    fn appended(&self, report: &mut Report, section: &str) -> Option<appended::Rule> {
+        let separator = &self.appended_code_separator;
+        if separator.len() > 8 || separator.chars().any(|c| c.is_control() || c.is_alphanumeric()) {
+            let problem = "is longer than 8 octets, or has letters, digits or control characters";
+            let remedy = "Write one sign that passwords and codes do not have, such as \",\".";
+            report.fault(format!("{section}.appended_code_separator"), problem, remedy);
+        }
+        if self.appended_code != AppendedCode::No && self.first_factor.as_deref() == Some("none") {
+            let problem = "there is no password to append a code to: the client has no first factor";
+            report.fault(format!("{section}.appended_code"), problem, "Leave it out, or choose a first factor.");
+        }
+        let before = match self.appended_code {
+            AppendedCode::No => return None,
+            AppendedCode::After => false,
+            AppendedCode::Before => true,
+        };
+        Some(appended::Rule { before, separator: separator.as_str().into() })
+    }
+
+    fn max_sessions(&self, report: &mut Report, section: &str, otherwise: Option<usize>) -> Option<usize> {
+        match self.max_sessions {
+            None => otherwise,
+            Some(most) => {
+                let most: usize = report.number(&format!("{section}.max_sessions"), most, 0..=10_000);
+                (most > 0).then_some(most)
+            }
+        }
     }
 
     fn first_factor(&self, report: &mut Report, section: &str, factors: &Names) -> Option<Arc<str>> {

@@ -73,6 +73,18 @@ pub struct RawLimits {
     /// oldest are gone within the hour; some hundred octets each.
     #[schemars(range(min = 0, max = 1_000_000), extend("x-reload" = "no"))]
     pub event_ring: u64,
+    /// Accounting records that may wait for the disk, for each sink. The next one is dropped without an answer, and the NAS sends
+    /// it again. Too few drops a burst; too many lets memory grow while the disk stands still, some hundred octets each.
+    #[schemars(range(min = 16, max = 1_000_000), extend("x-reload" = "no"))]
+    pub accounting_queue: u64,
+    /// Accounting records of which the gateway remembers that it wrote them, for each sink. With too few, a record that a NAS repeats late
+    /// is written a second time; about 100 octets each.
+    #[schemars(range(min = 1_000, max = 50_000_000), extend("x-reload" = "no"))]
+    pub accounting_records: u64,
+    /// Open sessions that are known. Further ones are not known and not counted for `max_sessions`; some hundred octets
+    /// each.
+    #[schemars(range(min = 16, max = 10_000_000))]
+    pub sessions: u64,
 }
 
 impl Default for RawLimits {
@@ -92,6 +104,9 @@ impl Default for RawLimits {
             drop_logs_per_second: 5,
             learned_sources: 10_000,
             event_ring: 20_000,
+            accounting_queue: 16_384,
+            accounting_records: 200_000,
+            sessions: 200_000,
         }
     }
 }
@@ -127,6 +142,12 @@ pub struct Limits {
     pub learned_sources: usize,
     /// Events kept in memory.
     pub event_ring: usize,
+    /// Records that wait for each sink.
+    pub accounting_queue: usize,
+    /// Records that each sink remembers.
+    pub accounting_records: usize,
+    /// Open sessions that are known.
+    pub sessions: usize,
 }
 
 impl RawLimits {
@@ -148,6 +169,9 @@ impl RawLimits {
             drop_logs_per_second: report.number("limits.drop_logs_per_second", self.drop_logs_per_second, 0..=10_000),
             learned_sources: report.number("limits.learned_sources", self.learned_sources, 0..=1_000_000),
             event_ring: report.number("limits.event_ring", self.event_ring, 0..=1_000_000),
+            accounting_queue: report.number("limits.accounting_queue", self.accounting_queue, 16..=1_000_000),
+            accounting_records: report.number("limits.accounting_records", self.accounting_records, 1_000..=50_000_000),
+            sessions: report.number("limits.sessions", self.sessions, 16..=10_000_000),
         }
     }
 }

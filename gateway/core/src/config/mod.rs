@@ -6,6 +6,7 @@
 //! file. Checks therefore return a value even for what is wrong; it never leaves this module, because a [`Config`] is only
 //! handed out where there is no fault.
 
+mod accounting;
 mod admin;
 mod attempts;
 mod client_table;
@@ -14,6 +15,7 @@ mod cluster;
 mod conditions;
 mod dictionary;
 mod doors;
+mod dynamic_authorization;
 mod entra;
 mod first_factor;
 mod health;
@@ -34,6 +36,7 @@ mod telemetry;
 mod terms;
 mod units;
 
+pub use accounting::{Accounting, FileSink, ForwardSink, RawAccounting};
 pub use admin::{Admin, RawAdmin};
 pub use attempts::{AfterSuccess, Attempts, RawAttempts};
 pub use client_table::ClientTable;
@@ -41,6 +44,7 @@ pub use clients::{Client, RawClient, Require};
 pub use cluster::{Cluster, RawCluster, Share, StoreKind, WhenStoreIsLost};
 pub use conditions::{RawTest, RawTests};
 pub use dictionary::{RawAttribute, RawType};
+pub use dynamic_authorization::{DynamicAuthorization, RawDynamicAuthorization, SessionAttribute};
 pub use entra::{
     AssertionAlg, Cloud, CloudHosts, EntraBegin, EntraCertificate, EntraFactor, EntraMethod, FollowAffinityUrl, Hosts,
     Proxy, RawEntra, RawEntraCertificate, Thumbprint, TlsVersion, TokenEndpoint, UnregisteredCode, UpnEcho,
@@ -66,6 +70,7 @@ pub use units::{Size, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::time::Duration;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -100,6 +105,11 @@ pub struct Raw {
     /// place and send SIGHUP when it is ready. Files of users and tokens are looked at in any case.
     #[schemars(extend("x-default" = "true"))]
     pub reload_on_change: Option<bool>,
+    /// How long SIGTERM, SIGINT or `orthrus drain` wait for requests in progress before the process ends without them. New sign-ins
+    /// are left to other nodes at once. Too short, and users who look for their phones lose their sign-in, unless another node takes
+    /// the prompt over. Give the service manager more than this (systemd: `TimeoutStopSec`).
+    #[schemars(extend("x-min" = "1s", "x-max" = "10m", "x-default" = "30s, or attempts.deadline and 5 s where a factor prompts and that is longer"))]
+    pub drain_deadline: Option<Span>,
     /// Where RADIUS packets come in.
     pub listen: RawListen,
     /// The RADIUS clients.
@@ -114,6 +124,8 @@ pub struct Raw {
     pub policies: Vec<RawPolicy>,
     /// Names for attributes.
     pub attributes: Vec<RawAttribute>,
+    /// What NASes report of sessions.
+    pub accounting: RawAccounting,
     /// One person's one try.
     pub attempts: RawAttempts,
     /// How much of everything.
@@ -135,6 +147,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Whether a change of the file leads to a reload.
     pub reload_on_change: bool,
+    /// How long a drain may take; `None`: as long as sign-ins may.
+    pub drain_deadline: Option<Duration>,
     /// Where packets come in.
     pub listen: Listen,
     /// The RADIUS clients, in the order of the file.
@@ -153,6 +167,8 @@ pub struct Config {
     pub reads_attributes: bool,
     /// The attributes that have names.
     pub dictionary: Arc<Dictionary>,
+    /// What NASes report of sessions.
+    pub accounting: Accounting,
     /// One person's one try.
     pub attempts: Attempts,
     /// How much of everything.
@@ -197,6 +213,16 @@ impl Surroundings<'_> {
     }
 }
 
+impl Config {
+    /// How long a drain may take: as configured, or longer than any packet's deadline, users who look for their phones included.
+    pub fn drain_deadline(&self) -> Duration {
+        const ORDINARY: Duration = Duration::from_secs(30);
+        let prompts = self.second_factors.iter().any(|factor| factor.kind.prompts());
+        let longest = self.attempts.deadline.saturating_add(Duration::from_secs(5));
+        self.drain_deadline.unwrap_or(if prompts { ORDINARY.max(longest) } else { ORDINARY })
+    }
+}
+
 impl Raw {
     /// Checks everything and fetches the secrets. `report` holds what was found while reading; what is found here joins it.
     ///
@@ -231,11 +257,17 @@ impl Raw {
         };
         let policies = policies::check(&self.policies, report, &policy_references);
         let health = self.health.check(report, around, &first_factors, &policies, &Rules::from(&identity));
+        let state_dir = around.resolve(self.state_dir.as_deref().unwrap_or(Path::new("")));
+        let accounting = self.accounting.check(report, around, &state_dir);
         let config = Config {
-            state_dir: around.resolve(self.state_dir.as_deref().unwrap_or(Path::new(""))),
+            state_dir,
             reload_on_change: self.reload_on_change.unwrap_or(true),
+            drain_deadline: self.drain_deadline.map(|deadline| {
+                report.within("drain_deadline", &deadline, Span::secs(1), Span::secs(600));
+                deadline.0
+            }),
             listen: self.listen.check(report),
-            clients: clients::check(&self.clients, report, around, &client_references),
+            clients: clients::check(&self.clients, report, around, &client_references, accounting.max_sessions),
             first_factors: first_factor::check(&self.first_factor, report, around, &first_factors),
             second_factors: second_factor::check(&self.second_factor, report, around, &second_factors),
             policy_index: policy::Index::new(&policies),
@@ -243,6 +275,7 @@ impl Raw {
             policies,
             dictionary,
             identity,
+            accounting,
             attempts: self.attempts.check(report),
             limits: self.limits.check(report),
             cluster: self.cluster.check(report, around),
@@ -278,6 +311,7 @@ impl Raw {
             [
                 (format!("{section}.secret_file"), &client.secret_file),
                 (format!("{section}.previous_secret_file"), &client.previous_secret_file),
+                (format!("{section}.dynamic_authorization.secret_file"), &client.dynamic_authorization.secret_file),
             ]
         });
         let first = self.first_factor.iter().enumerate();
@@ -303,7 +337,8 @@ impl Raw {
             ("cluster.peers.key_file".to_owned(), &shared.peers.key_file),
             ("health.sign_in.password_file".to_owned(), &self.health.sign_in.password_file),
         ];
-        let headers = [("telemetry.otlp_headers_file".to_owned(), &self.telemetry.otlp_headers_file)];
+        let forward = ("accounting.forward_secret_file".to_owned(), &self.accounting.forward_secret_file);
+        let headers = [forward, ("telemetry.otlp_headers_file".to_owned(), &self.telemetry.otlp_headers_file)];
         let all = clients.chain(first).chain(second).chain(cluster).chain(headers);
         all.filter_map(|(path, file)| Some((path, file.as_deref()?))).collect()
     }

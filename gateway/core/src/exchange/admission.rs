@@ -108,9 +108,13 @@ mod tests {
             require_message_authenticator: require,
             limit_proxy_state,
             challenge: true,
+            appended: None,
             answer_within: None,
             first_factor: Some(Arc::from("local")),
             attempt_group: "vpn".into(),
+            accounting: true,
+            max_sessions: None,
+            dynamic_authorization: crate::config::DynamicAuthorization::default(),
         }
     }
 

@@ -9,9 +9,10 @@ use crate::attempt::transition::{CLAIM_HOLDS, Change, NewChallenge, Outcome, Tak
 use crate::config::{Policy, SecondFactorNeed};
 use crate::entropy::draw;
 use crate::event::Step;
+use crate::factor::appended::{Appended, Way};
 use crate::factor::{
     BeginAnswer, BeginQuestion, CodeAnswer, CodeQuestion, CodeUse, CodeWanted, Enrolment, FirstFactorAnswer,
-    FirstFactorQuestion, NeedMore, Offer, Proved, Terms,
+    FirstFactorQuestion, NeedMore, Offer, Proved,
 };
 use crate::planted::{self, Fault};
 use crate::policy::{self, Decision, Unrendered, Values};
@@ -55,44 +56,52 @@ impl Facts {
             let secret = match offer {
                 Some(Offer::Pap(secret)) => Some(secret),
                 None if state.kind == Kind::Collect => None,
-                None => return self.refuse(Reason::UnsupportedProtocol, turn),
+                Some(Offer::Chap(_) | Offer::MsChap2(_)) | None => {
+                    return self.refuse(Reason::UnsupportedProtocol, turn);
+                }
             };
             if state.kind == Kind::Collect && !self.may_collect(secret.as_ref()) {
                 return self.refuse(Reason::CollectUnproved, turn);
             }
-            let (packet, client) = (self.request.digest, self.request.client.name.clone());
-            turn.apply(self.transition(Change::Take { state: state.id, packet, client }));
-            self.held = Some(Held { state: state.id, round: false });
-            return Stage::Taking { secret, state: state.id };
+            return self.take(state.id, secret, turn);
         }
         let Some(factor) = self.request.client.first_factor.clone() else {
             return self.decide(None, &Proved::default(), turn);
         };
         match offer {
-            Some(Offer::Pap(secret)) => self.ask_first_factor(factor, secret, None, turn),
+            Some(Offer::Pap(line)) => {
+                let parts = self.request.client.appended.as_ref().and_then(|rule| rule.split(&line));
+                let (password, appended) = parts.map_or((line, None), |(password, beside)| (password, Some(beside)));
+                self.appended = appended;
+                self.ask_first_factor(factor, Offer::Pap(password), None, turn)
+            }
+            Some(offer) => self.ask_first_factor(factor, offer, None, turn),
             None => self.refuse(Reason::UnsupportedProtocol, turn),
         }
+    }
+
+    /// A challenge is to be answered by this packet.
+    fn take(&mut self, state: StateId, secret: Option<Secret>, turn: &mut Turn<'_>) -> Stage {
+        let (packet, client) = (self.request.digest, self.request.client.name.clone());
+        turn.apply(self.transition(Change::Take { state, packet, client }));
+        self.held = Some(Held { state, round: false });
+        Stage::Taking { secret, state }
     }
 
     pub(super) fn ask_first_factor(
         &mut self,
         factor: Arc<str>,
-        secret: Secret,
+        offer: Offer,
         session: Option<Vec<u8>>,
         turn: &mut Turn<'_>,
     ) -> Stage {
         self.first_factor = Some(factor.clone());
         // An empty password is a successful anonymous bind at some directories (RFC 4513 §5.1.2): it never gets there.
-        if secret.is_empty() && session.is_none() {
+        if matches!(&offer, Offer::Pap(password) if password.is_empty()) && session.is_none() {
             return self.refuse(Reason::EmptyPassword, turn);
         }
         let user = self.identity.clone();
-        turn.ask(Question::FirstFactor(FirstFactorQuestion {
-            factor: factor.clone(),
-            user,
-            offer: Offer::Pap(secret),
-            session,
-        }));
+        turn.ask(Question::FirstFactor(FirstFactorQuestion { factor: factor.clone(), user, offer, session }));
         Stage::CheckingFirstFactor { factor, asked: turn.now }
     }
 
@@ -116,16 +125,17 @@ impl Facts {
         };
         self.tell(Step::FirstFactor { factor: factor.clone(), failure, took: self.first_factor_took }, turn);
         match answer {
-            FirstFactorAnswer::Proved(proved) => {
+            FirstFactorAnswer::Proved(mut proved) => {
+                (self.session, self.change) = (proved.session.take(), proved.change.take());
                 let first = FirstProof::answered(factor, &proved);
                 self.decide(Some(first), &proved, turn)
             }
             FirstFactorAnswer::Refused(reason) => self.refuse(reason, turn),
             FirstFactorAnswer::Unavailable(reason) => self.silence(reason, turn),
-            FirstFactorAnswer::NeedMore(_) if !self.request.client.challenge => {
-                self.refuse(Reason::ChallengeImpossible, turn)
-            }
             FirstFactorAnswer::NeedMore(NeedMore { session, message }) => {
+                if let Err(reason) = self.can_ask() {
+                    return self.refuse(reason, turn);
+                }
                 let purpose = Purpose::Round { factor: factor.clone(), session };
                 let challenge = self.new_challenge(Kind::FirstFactor, purpose, message.into(), turn);
                 let (id, begun) = (self.id, self.begun);
@@ -171,6 +181,10 @@ impl Facts {
             // Who is denied is denied, with or without the policy's own words.
             (Some(reason), reply) => return self.reject(reason, reply.unwrap_or_default(), turn),
         };
+        // Before anybody is prompted: a person who approves must not be refused for what was known before.
+        if self.request.client.max_sessions.is_some_and(|most| self.request.sessions >= most) {
+            return self.refuse(Reason::SessionLimit, turn);
+        }
         if let Some(waived) = SecondProof::waived(policy, None) {
             return self.accept(accept(&self.request.client, first.as_ref(), Some(waived), reply), turn);
         }
@@ -237,8 +251,7 @@ impl Facts {
                 }
                 let user = self.identity.clone();
                 let factor = permit.factor.clone();
-                let terms = Terms { code: self.request.client.challenge, ..Terms::default() };
-                let deadline = asked.after(self.setting.config.attempts.deadline);
+                let (terms, deadline) = (self.terms(), asked.after(self.setting.config.attempts.deadline));
                 turn.ask(Question::Begin(BeginQuestion { factor, user, id: self.id, terms, deadline }));
                 Stage::Beginning { permit, epoch, asked: turn.now }
             }
@@ -253,9 +266,22 @@ impl Facts {
             }
             Outcome::ChallengedAlready { id, wire, message } => {
                 self.id = id;
+                match self.appended.take() {
+                    // It is the answer.
+                    Some(Appended::Code(code)) => {
+                        return match self.setting.keyring.open(&wire) {
+                            Some(state) => self.take(state.id, Some(code), turn),
+                            None => self.silence(Reason::Unexpected, turn),
+                        };
+                    }
+                    Some(Appended::Way(Way::Sms)) if self.can_ask().is_err() => {
+                        return self.refuse(Reason::CodeSent, turn);
+                    }
+                    Some(Appended::Way(_)) | None => {}
+                }
                 // The challenge may have gone out by way of another client of the group, which can show it.
-                if !self.request.client.challenge {
-                    return self.refuse(Reason::ChallengeImpossible, turn);
+                if let Err(reason) = self.can_ask() {
+                    return self.refuse(reason, turn);
                 }
                 self.challenge(&wire, &message, permit.factor, true, turn)
             }
@@ -289,13 +315,13 @@ impl Facts {
             BeginAnswer::Waiting { .. } => return self.silence(Reason::Unexpected, turn),
             BeginAnswer::Denied(reason) => Settled::Failed(reason),
             BeginAnswer::Unavailable(reason) => return self.silence(reason, turn),
-            BeginAnswer::CodeWanted(_) if !self.request.client.challenge => {
-                Settled::Failed(Reason::ChallengeImpossible)
-            }
-            BeginAnswer::CodeWanted(wanted) => {
-                let Permit { factor, authorization, .. } = permit;
-                return self.issue(factor, authorization, wanted, epoch, None, turn);
-            }
+            BeginAnswer::CodeWanted(wanted) => match self.can_have_code() {
+                Ok(()) => {
+                    let Permit { factor, authorization, .. } = permit;
+                    return self.issue(factor, authorization, wanted, epoch, None, turn);
+                }
+                Err(reason) => Settled::Failed(reason),
+            },
         };
         turn.apply(self.transition(Change::Settle { epoch, taken: None, verdict, code: None }));
         Stage::Settling { verdict, first: permit.first, reply: permit.authorization.reply, taken: None }
@@ -321,6 +347,22 @@ impl Facts {
         Stage::Issuing { factor, challenge, offered }
     }
 
+    /// The challenge is in the store: what stood beside the password answers it at once, or the user is asked, or signs in again.
+    pub(super) fn issued(
+        &mut self,
+        factor: Arc<str>,
+        challenge: &NewChallenge,
+        offered: Option<u64>,
+        turn: &mut Turn<'_>,
+    ) -> Stage {
+        self.code_issued(offered, turn);
+        match self.appended.take() {
+            Some(Appended::Code(code)) => self.take(challenge.state, Some(code), turn),
+            _ if self.can_ask().is_err() => self.refuse(Reason::CodeSent, turn),
+            _ => self.challenge(&challenge.wire, &challenge.message, factor, false, turn),
+        }
+    }
+
     /// The challenge is ours: on with what it waited for.
     pub(super) fn taken(&mut self, secret: Option<Secret>, state: StateId, taken: Taken, turn: &mut Turn<'_>) -> Stage {
         (self.id, self.begun) = (taken.id, taken.begun);
@@ -332,7 +374,7 @@ impl Facts {
             }
             (Purpose::Round { factor, session }, Some(secret)) => {
                 self.held = Some(Held { state, round: true });
-                self.ask_first_factor(factor, secret, Some(session), turn)
+                self.ask_first_factor(factor, Offer::Pap(secret), Some(session), turn)
             }
             (purpose, Some(secret)) => self.ask_code(secret, state, Taken { purpose, ..taken }, turn),
             (_, None) => self.refuse(Reason::UnsupportedProtocol, turn),
@@ -385,8 +427,9 @@ impl Facts {
 
     /// Another try under a new State, or the end.
     pub(super) fn code_wrong(&mut self, taken: TakenCode, reason: Reason, turn: &mut Turn<'_>) -> Stage {
-        if taken.last_try {
-            let single = self.setting.config.attempts.tries == 1;
+        // Without a question there is no other try within this attempt: the user signs in again.
+        let single = self.setting.config.attempts.tries == 1 || self.can_ask().is_err();
+        if taken.last_try || single {
             let reason = if single { reason } else { Reason::TriesSpent };
             return self.settle(taken, Settled::Failed(reason), None, turn);
         }

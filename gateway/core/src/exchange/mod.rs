@@ -24,6 +24,7 @@
 
 pub mod admission;
 pub mod duplicates;
+mod ending;
 mod leg;
 mod prompt;
 mod request;
@@ -39,13 +40,15 @@ use crate::attempt::state::{Keyring, StateId};
 use crate::attempt::transition::{Change, Outcome, Rules, Transition};
 use crate::config::{AfterSuccess, Config};
 use crate::entropy::{Entropy, draw};
-use crate::event::{Ending, Event, Finished, Step};
+use crate::event::{Event, Step};
+use crate::factor::appended::{Appended, Way};
+use crate::factor::mschap::Session;
 use crate::factor::{
-    BeginAnswer, BeginQuestion, CodeAnswer, CodeQuestion, CodeWanted, Enrolment, FirstFactorAnswer,
-    FirstFactorQuestion, Offer,
+    BeginAnswer, BeginQuestion, ChangeQuestion, CodeAnswer, CodeQuestion, CodeWanted, Enrolment, FirstFactorAnswer,
+    FirstFactorQuestion, NewPassword, Offer, Terms,
 };
+
 use crate::identity::{self, Identity};
-use crate::radius::{Attributes, LONGEST_PACKET};
 use crate::reason::Reason;
 use crate::time::Timestamp;
 use stage::Stage;
@@ -66,6 +69,8 @@ pub struct Setting {
     /// This node.
     pub owner: Owner,
     rules: Arc<Rules>,
+    /// The same for a packet that brings a code: it answers a challenge for as long as that lives.
+    with_code: Arc<Rules>,
     names: identity::Rules,
 }
 
@@ -84,7 +89,8 @@ impl Setting {
             wrong_codes_window: limits.wrong_codes_window,
         };
         let names = identity::Rules::from(&config.identity);
-        Self { config, keyring, owner, rules: Arc::new(rules), names }
+        let with_code = Rules { challenge_repeat: rules.challenge_lifetime, ..rules.clone() };
+        Self { config, keyring, owner, rules: Arc::new(rules), with_code: Arc::new(with_code), names }
     }
 }
 
@@ -103,6 +109,8 @@ pub enum Input {
     Begun(BeginAnswer),
     /// The provider judged a code.
     Code(CodeAnswer),
+    /// The first factor set a new password, or did not.
+    Changed(Result<(), Reason>),
     /// News of the prompt that the exchange waits for.
     News(News),
     /// The time that was asked for has come.
@@ -133,6 +141,7 @@ impl Input {
             Self::Applied(_) => "Applied",
             Self::Begun(_) => "Begun",
             Self::Code(_) => "Code",
+            Self::Changed(_) => "Changed",
             Self::News(_) => "News",
             Self::Wake => "Wake",
         }
@@ -155,6 +164,8 @@ pub enum Question {
     Begin(BeginQuestion),
     /// Judge a code.
     Code(CodeQuestion),
+    /// Set a new password.
+    Change(ChangeQuestion),
 }
 
 /// What the edge is to do.
@@ -226,6 +237,14 @@ struct Facts {
     second_factor: Option<Arc<str>>,
     policy: Option<Arc<str>>,
     protocol: &'static str,
+    /// The number of the MS-CHAP exchange, where the packet has one.
+    mschap: Option<u8>,
+    /// What the proof of this packet earned beside.
+    session: Option<Arc<Session>>,
+    /// What stood beside the password, until it is used.
+    appended: Option<Appended>,
+    /// The new password that this packet brings.
+    change: Option<NewPassword>,
     held: Option<Held>,
     prompted: bool,
     first_factor_took: Duration,
@@ -265,6 +284,10 @@ impl Exchange {
             station: request.station.clone(),
         };
         let protocol = request.offer.as_ref().map_or("none", Offer::protocol);
+        let mschap = match &request.offer {
+            Some(Offer::MsChap2(proof)) => Some(proof.identifier),
+            _ => None,
+        };
         let facts = Facts {
             begun: request.received,
             request,
@@ -273,6 +296,10 @@ impl Exchange {
             key,
             id: AttemptId(draw(entropy)),
             protocol,
+            mschap,
+            session: None,
+            appended: None,
+            change: None,
             first_factor: None,
             second_factor: None,
             policy: None,
@@ -309,90 +336,27 @@ impl Exchange {
 }
 
 impl Facts {
-    /// Ends the exchange with a reply or in silence, and tells.
-    fn finish(
-        &mut self,
-        ending: Ending,
-        reason: Option<Reason>,
-        verdict: Option<Verdict>,
-        turn: &mut Turn<'_>,
-    ) -> Stage {
-        let finished = Finished {
-            id: self.id,
-            client: self.request.client.name.clone(),
-            source: self.request.source,
-            user: self.identity.given.as_str().into(),
-            station: self.request.station.clone(),
-            first_factor: self.first_factor.clone(),
-            policy: self.policy.clone(),
-            second_factor: self.second_factor.clone(),
-            prompted: self.prompted,
-            ending,
-            reason,
-            received: self.request.received,
-            first_factor_took: self.first_factor_took,
-            second_factor_took: self.second_factor_took,
-            since_begun: turn.now.since(self.begun),
-            took: turn.now.since(self.request.received),
-        };
-        // A State serves once, but silence gives it back: the same packet comes again. Nobody needs to wait for either, and
-        // where another packet holds the challenge by now, or it is spent, nothing happens.
-        if let Some(Held { state, round }) = self.held.take() {
-            let packet = self.request.digest;
-            match verdict {
-                None => turn.leave(self.transition(Change::Release { state, packet })),
-                Some(_) if round => turn.leave(self.transition(Change::FinishRound { state, packet })),
-                Some(_) => {}
-            }
+    /// Whether a question can be put to the user.
+    fn can_ask(&self) -> Result<(), Reason> {
+        if !self.request.client.challenge {
+            return Err(Reason::ChallengeImpossible);
         }
-        // The outcome is not for a packet that is not answered: a repeat gets it.
-        if self.prompted && verdict.is_none() {
-            turn.leave(self.transition(Change::Detach { packet: self.request.digest }));
-        }
-        turn.effects.push(match verdict {
-            Some(verdict) => Effect::Reply(verdict),
-            // A newer packet gets the outcome: the NAS does not listen for an answer to this one.
-            None if reason == Some(Reason::Superseded) && self.prompted => Effect::Discard,
-            None => Effect::Silence,
-        });
-        turn.emit(Event::Finished(Box::new(finished)));
-        Stage::Over
+        // Without a first factor of ours, the packet that begins a sign-in needs no password; what comes back does.
+        if matches!(self.protocol, "pap" | "none") { Ok(()) } else { Err(Reason::ProtocolWithoutCode) }
     }
 
-    fn reject(&mut self, reason: Reason, attributes: Attributes, turn: &mut Turn<'_>) -> Stage {
-        let attempts = &self.setting.config.attempts;
-        let verdict = verdict::reject(attempts.reject_message(reason), attributes);
-        // Counted from the packet, so that the time of a refusal does not tell how it was found.
-        let verdict = verdict.not_before(self.request.received.after(attempts.reject_delay));
-        self.finish(Ending::Reject, Some(reason), Some(verdict), turn)
-    }
-
-    fn refuse(&mut self, reason: Reason, turn: &mut Turn<'_>) -> Stage {
-        self.reject(reason, Attributes::default(), turn)
-    }
-
-    fn silence(&mut self, reason: Reason, turn: &mut Turn<'_>) -> Stage {
-        self.finish(Ending::Silence, Some(reason), None, turn)
-    }
-
-    fn accept(&mut self, verdict: Result<Verdict, Reason>, turn: &mut Turn<'_>) -> Stage {
-        match verdict {
-            // Better refused with a reason than accepted into a void: a packet that is too long is never sent.
-            Ok(verdict) if !self.fits(&verdict) => self.refuse(Reason::ReplyTooLong, turn),
-            Ok(verdict) => self.finish(Ending::Accept, None, Some(verdict), turn),
-            Err(reason) => self.refuse(reason, turn),
+    /// Whether a code can be had: it is here already, or is sent to a user who signs in again with it, or can be asked for.
+    fn can_have_code(&self) -> Result<(), Reason> {
+        match self.appended.as_ref().map(Appended::way) {
+            Some(Way::Code | Way::Sms) => Ok(()),
+            Some(Way::Push | Way::Phone) | None => self.can_ask(),
         }
     }
 
-    /// Whether a packet has room for it, with Message-Authenticator and the Proxy-State of the request.
-    fn fits(&self, verdict: &Verdict) -> bool {
-        const FRAME: usize = 20 + 18;
-        FRAME + verdict.attributes().as_bytes().len() + self.request.proxy_state <= LONGEST_PACKET
-    }
-
-    fn challenge(&mut self, wire: &[u8], message: &str, factor: Arc<str>, again: bool, turn: &mut Turn<'_>) -> Stage {
-        self.tell(Step::Challenged { factor, again }, turn);
-        self.finish(Ending::Challenge, None, Some(verdict::challenge(wire, message)), turn)
+    /// What a prompt of this packet may be, as far as the packet says.
+    fn terms(&self) -> Terms {
+        let way = self.appended.as_ref().map(Appended::way);
+        Terms { code: self.can_have_code().is_ok(), way, ..Terms::default() }
     }
 
     fn tell(&self, step: Step, turn: &mut Turn<'_>) {
@@ -400,7 +364,11 @@ impl Facts {
     }
 
     fn transition(&self, change: Change) -> Box<Transition> {
-        Box::new(Transition { key: self.key.clone(), change, rules: self.setting.rules.clone() })
+        let rules = match self.appended {
+            Some(Appended::Code(_)) => self.setting.with_code.clone(),
+            Some(Appended::Way(_)) | None => self.setting.rules.clone(),
+        };
+        Box::new(Transition { key: self.key.clone(), change, rules })
     }
 }
 

@@ -52,9 +52,9 @@ impl Facts {
         let deadline = claimed.after(setting.config.attempts.deadline);
         let policy = setting.config.policies.get(permit.policy);
         let terms = Terms {
-            code: self.request.client.challenge,
             push_users: policy.and_then(|policy| policy.push_users),
             unregistered: policy.and_then(|policy| policy.unregistered_at(turn.now)),
+            ..self.terms()
         };
         turn.effects.push(Effect::Drive(Box::new(Prompt {
             key: self.key.clone(),
@@ -102,8 +102,8 @@ impl Facts {
     }
 
     fn code_wanted(&mut self, waiting: Waiting, wanted: CodeWanted, turn: &mut Turn<'_>) -> Stage {
-        if !self.request.client.challenge {
-            return self.refuse(Reason::ChallengeImpossible, turn);
+        if let Err(reason) = self.can_have_code() {
+            return self.refuse(reason, turn);
         }
         self.prompted = false;
         self.second_factor_took = turn.now.since(waiting.since);
@@ -160,7 +160,7 @@ impl Facts {
             user: self.identity.clone(),
             id,
             begun,
-            terms: Terms { code: self.request.client.challenge, ..Terms::default() },
+            terms: self.terms(),
             deadline,
             session: Some(session),
         })));
@@ -192,7 +192,7 @@ impl Facts {
         if turn.now >= waiting.deadline {
             return self.collect(waiting, true, turn);
         }
-        if !self.request.client.challenge {
+        if self.can_ask().is_err() {
             return self.silence(Reason::NasPatienceOver, turn);
         }
         let Waiting { factor, epoch, authorization, .. } = &waiting;

@@ -3,6 +3,8 @@
 use crate::attempt::record::PacketDigest;
 use crate::config::Client;
 use crate::factor::Offer;
+use crate::factor::chap::Chap;
+use crate::factor::mschap::{self, MsChap2};
 use crate::radius::{Attributes, Packet, SharedSecret, attribute, reveal_password};
 use crate::time::Timestamp;
 use sha2::{Digest, Sha256};
@@ -33,6 +35,8 @@ pub struct Request {
     pub port: Option<u32>,
     /// Everything that the packet says, where a policy looks at it. It says it of itself: nothing here is proved.
     pub attributes: Option<Attributes>,
+    /// How many sessions the user has open, where `max_sessions` asks for it.
+    pub sessions: usize,
     /// What its Proxy-State takes in the reply, in octets.
     pub proxy_state: usize,
     /// A right Message-Authenticator showed that it comes from the client.
@@ -57,19 +61,25 @@ impl Request {
         received: Timestamp,
     ) -> Self {
         let port = packet.first(attribute::NAS_PORT).and_then(|octets| octets.try_into().ok()).map(u32::from_be_bytes);
-        let offer = packet
-            .first(attribute::USER_PASSWORD)
-            .map(|hidden| Offer::Pap(reveal_password(hidden, secret, packet.authenticator())));
+        let user_name = packet.first(attribute::USER_NAME).map(<[u8]>::to_vec).unwrap_or_default();
+        let offer = match packet.first(attribute::USER_PASSWORD) {
+            Some(hidden) => Some(Offer::Pap(reveal_password(hidden, secret, packet.authenticator()))),
+            None if mschap::is_spoken(packet) => {
+                MsChap2::read(packet, &user_name).map(|proof| Offer::MsChap2(Box::new(proof)))
+            }
+            None => Chap::read(packet).map(|proof| Offer::Chap(Box::new(proof))),
+        };
         Self {
             digest,
             client,
             source,
-            user_name: packet.first(attribute::USER_NAME).map(<[u8]>::to_vec).unwrap_or_default(),
+            user_name,
             offer,
             state: packet.first(attribute::STATE).map(<[u8]>::to_vec),
             station: packet.first(attribute::CALLING_STATION_ID).map(Into::into),
             port,
             attributes: None,
+            sessions: 0,
             proxy_state: packet.all(attribute::PROXY_STATE).map(|value| value.len() + 2).sum(),
             signed,
             synthetic: false,

@@ -2,7 +2,7 @@
 
 use super::leg::{Permit, TakenCode};
 use super::prompt::Waiting;
-use super::verdict::FirstProof;
+use super::verdict::{FirstProof, Verdict};
 use super::{Facts, Input, Turn, Unexpected};
 use crate::attempt::record::Settled;
 use crate::attempt::transition::{NewChallenge, Outcome};
@@ -110,6 +110,13 @@ pub(super) enum Stage {
         /// The challenge, where the outcome came by a code: a code that was used meanwhile counts as wrong.
         taken: Option<TakenCode>,
     },
+    /// The first factor sets a new password.
+    Changing {
+        /// Its configured name.
+        factor: Arc<str>,
+        /// What is sent then.
+        verdict: Verdict,
+    },
     /// It replied, or will not.
     Over,
 }
@@ -132,6 +139,7 @@ impl Stage {
             Self::CheckingCode { .. } => "CheckingCode",
             Self::Retrying { .. } => "Retrying",
             Self::Settling { .. } => "Settling",
+            Self::Changing { .. } => "Changing",
             Self::Over => "Over",
         }
     }
@@ -158,8 +166,7 @@ impl Stage {
                 facts.begin_answered(permit, epoch, asked, answer, turn)
             }
             (Self::Issuing { factor, challenge, offered }, Input::Applied(Ok(Outcome::Done))) => {
-                facts.code_issued(offered, turn);
-                facts.challenge(&challenge.wire, &challenge.message, factor, false, turn)
+                facts.issued(factor, &challenge, offered, turn)
             }
 
             (Self::Awaiting(waiting), Input::News(news)) => facts.news(waiting, news, turn),
@@ -194,6 +201,10 @@ impl Stage {
                 facts.settled(verdict, first, &reply, &outcome, turn)
             }
 
+            (Self::Changing { factor, verdict }, Input::Changed(changed)) => {
+                facts.changed(factor, verdict, changed, turn)
+            }
+
             // Whoever waits for the store takes its refusals alike.
             (stage, Input::Applied(Ok(Outcome::Refused(reason)))) if stage.waits_for_store() => {
                 facts.refuse(reason, turn)
@@ -203,10 +214,14 @@ impl Stage {
             }
 
             // The deadline never interrupts a commit: what is committed must be spoken. A transition that is on its way
-            // ends by itself. Nor does it interrupt what makes an attempt this node's: without its exchange nobody would
+            // ends by itself, and so does the writing of a password. Nor does it interrupt what makes an attempt this node's: without its exchange nobody would
             // drive the prompt, and a claim that was not heard of would keep everybody out until the attempt's deadline.
             (
-                stage @ (Self::Settling { .. } | Self::Claiming { .. } | Self::TakingOver(_) | Self::Over),
+                stage @ (Self::Settling { .. }
+                | Self::Changing { .. }
+                | Self::Claiming { .. }
+                | Self::TakingOver(_)
+                | Self::Over),
                 Input::Wake,
             ) => stage,
             (_, Input::Wake) => facts.silence(Reason::DeadlinePassed, turn),

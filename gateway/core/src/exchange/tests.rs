@@ -1,5 +1,7 @@
 //! The exchange with invented time: a [`world::World`] plays the edge, the store and both factors.
 
+mod appended;
+mod chap;
 mod deadlines;
 mod first_leg;
 mod prompts;

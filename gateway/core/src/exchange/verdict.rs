@@ -4,6 +4,7 @@
 use crate::attempt::record::{Authorization, Settled};
 use crate::attempt::transition::Outcome;
 use crate::config::{Client, Policy, SecondFactorNeed};
+use crate::factor::mschap::{self, Session};
 use crate::factor::{Enrolment, Proved};
 use crate::radius::{Attributes, Code, attribute};
 use crate::reason::Reason;
@@ -76,9 +77,27 @@ pub struct Verdict {
     code: Code,
     attributes: Attributes,
     not_before: Option<Timestamp>,
+    session: Option<Arc<Session>>,
 }
 
 impl Verdict {
+    /// The same with what belongs to this packet's own proof.
+    pub(super) fn with_session(self, session: Option<Arc<Session>>) -> Self {
+        Self { session, ..self }
+    }
+
+    /// What the edge adds: keys, which only it can hide.
+    pub fn session(&self) -> Option<&Session> {
+        self.session.as_deref()
+    }
+
+    /// The same with MS-CHAP-Error. A text for the user stays.
+    pub(super) fn with_error(mut self, value: &[u8]) -> Self {
+        // It is cut to what fits.
+        let _ = mschap::push_error(&mut self.attributes, value);
+        self
+    }
+
     /// The same, but sent no sooner.
     pub(super) fn not_before(self, time: Timestamp) -> Self {
         Self { not_before: Some(time), ..self }
@@ -110,9 +129,9 @@ pub(super) fn accept(
     attributes: Attributes,
 ) -> Result<Verdict, Reason> {
     match (first, second) {
-        (Some(_), Some(_)) => Ok(Verdict { code: Code::ACCESS_ACCEPT, attributes, not_before: None }),
+        (Some(_), Some(_)) => Ok(Verdict { code: Code::ACCESS_ACCEPT, attributes, not_before: None, session: None }),
         (None, Some(SecondProof(Kind::Committed))) if client.first_factor.is_none() => {
-            Ok(Verdict { code: Code::ACCESS_ACCEPT, attributes, not_before: None })
+            Ok(Verdict { code: Code::ACCESS_ACCEPT, attributes, not_before: None, session: None })
         }
         (None, Some(_)) | (_, None) => Err(Reason::NoProof),
     }
@@ -123,7 +142,7 @@ pub(super) fn reject(message: &str, mut attributes: Attributes) -> Verdict {
     if !message.is_empty() && attributes.is_empty() {
         attributes.push_text(attribute::REPLY_MESSAGE, message);
     }
-    Verdict { code: Code::ACCESS_REJECT, attributes, not_before: None }
+    Verdict { code: Code::ACCESS_REJECT, attributes, not_before: None, session: None }
 }
 
 /// An Access-Challenge: State and text and nothing else, because a careless NAS may take it for success.
@@ -134,5 +153,5 @@ pub(super) fn challenge(state: &[u8], message: &str) -> Verdict {
     if attributes.push(attribute::STATE, state).is_err() {
         return reject("", Attributes::default());
     }
-    Verdict { code: Code::ACCESS_CHALLENGE, attributes, not_before: None }
+    Verdict { code: Code::ACCESS_CHALLENGE, attributes, not_before: None, session: None }
 }

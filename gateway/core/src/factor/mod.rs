@@ -1,9 +1,12 @@
 //! First and second factors as questions and answers. Who asks is the exchange; who answers is a back end at the edge, or
 //! for local tokens the arithmetic here. Nothing in here does I/O.
 
+pub mod appended;
 pub mod base32;
+pub mod chap;
 pub mod entra;
 mod entries;
+pub mod mschap;
 pub mod oath;
 pub mod tokens;
 pub mod users;
@@ -14,6 +17,9 @@ use crate::identity::Identity;
 use crate::reason::Reason;
 use crate::secret::Secret;
 use crate::time::Timestamp;
+use appended::Way;
+use chap::Chap;
+use mschap::{MsChap2, NtHash};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -22,6 +28,10 @@ use std::sync::Arc;
 pub enum Offer {
     /// PAP: the password itself (RFC 2865 §5.2).
     Pap(Secret),
+    /// CHAP: a response to a challenge (RFC 2865 §5.3).
+    Chap(Box<Chap>),
+    /// MS-CHAPv2: the same, and a new password at times (RFC 2548 §2.3).
+    MsChap2(Box<MsChap2>),
 }
 
 impl Offer {
@@ -29,6 +39,8 @@ impl Offer {
     pub const fn protocol(&self) -> &'static str {
         match self {
             Self::Pap(_) => "pap",
+            Self::Chap(_) => "chap",
+            Self::MsChap2(_) => "mschapv2",
         }
     }
 }
@@ -60,7 +72,7 @@ pub enum FirstFactorAnswer {
 }
 
 /// What a first factor knows of a user who passed it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Proved {
     /// Names of the groups that the user is in, as policies spell them.
     pub groups: Vec<String>,
@@ -68,6 +80,30 @@ pub struct Proved {
     pub upn: Option<String>,
     /// What else it knows of the user, for the replies of policies.
     pub data: Data,
+    /// What the reply to this very packet must carry beside.
+    pub session: Option<Arc<mschap::Session>>,
+    /// The user has brought a new password, which is to be set when everything else is passed.
+    pub change: Option<NewPassword>,
+}
+
+/// A new password, and what it takes the place of.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NewPassword {
+    /// What must still be the old one when it is set: whoever resets a password meanwhile has the last word.
+    pub old: NtHash,
+    /// The new one.
+    pub new: Secret,
+}
+
+/// A question to a first factor: set a password.
+#[derive(Debug)]
+pub struct ChangeQuestion {
+    /// The configured name of the first factor.
+    pub factor: Arc<str>,
+    /// Whose.
+    pub user: Arc<Identity>,
+    /// Which.
+    pub password: NewPassword,
 }
 
 /// What a first factor knows of a user beside names: `department = "sales"`. Mostly nothing, and shared where there is
@@ -103,8 +139,10 @@ pub enum Enrolment {
 /// What the packet, its RADIUS client and its policy let a prompt be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Terms {
-    /// A code can be asked for: the protocol carries one (PAP) and the client shows challenges.
+    /// A code can be had: it is here, or the protocol carries one (PAP) and the client shows challenges.
     pub code: bool,
+    /// How the user wants to be asked.
+    pub way: Option<Way>,
     /// What the policy says of users whose default is a push; `None` leaves it to the factor.
     pub push_users: Option<PushUsers>,
     /// What the policy says of users who are not registered; `None` leaves it to the factor.

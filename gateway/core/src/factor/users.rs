@@ -6,6 +6,7 @@
 //! password = "$argon2id$v=19$m=19456,t=2,p=1$…"
 //! groups = ["staff"]
 //! attributes = { department = "sales" }
+//! logon_hours = ["Mon-Fri 07:00-19:00 Europe/Berlin"]
 //!
 //! [groups.staff]
 //! vlan = "120"
@@ -13,9 +14,12 @@
 
 use super::Data;
 use super::entries::{self, Entry, place};
+use super::mschap::NtHash;
 use crate::identity::Rules;
-use crate::policy::{RESERVED, is_key};
+use crate::policy::{Hours, RESERVED, instant, is_key};
+use crate::reason::Reason;
 use crate::secret::{Secret, equal};
+use crate::time::Timestamp;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -29,16 +33,57 @@ pub const LARGEST_MEMORY: u32 = 256 * 1024;
 pub struct User {
     /// The canonical name.
     pub name: Box<str>,
-    /// What proves it is that person.
-    pub password: Password,
+    /// What proves it is that person; `None` where there is only the NT hash.
+    pub password: Option<Password>,
+    /// The same for MS-CHAPv2.
+    nt_hash: Option<NtHash>,
     /// The groups, as policies spell them. Users with the same groups share one list.
     pub groups: Arc<[String]>,
     /// What the cloud knows the person as, where it is not what the name gives.
     pub upn: Option<Box<str>>,
     /// The person may not sign in for now.
     pub disabled: bool,
+    /// Somebody has tried too much, or was about to.
+    pub locked: bool,
+    /// From then on the password must be changed first.
+    pub password_expires: Option<Timestamp>,
+    /// When the person may sign in; empty for always.
+    pub logon_hours: Box<[Hours]>,
     /// What the person and the groups have, for the replies of policies.
     pub data: Data,
+}
+
+impl User {
+    /// Why the person may not sign in now, although the password is right.
+    pub fn barred(&self, now: Timestamp) -> Option<Reason> {
+        if self.disabled {
+            Some(Reason::UserDisabled)
+        } else if self.locked {
+            Some(Reason::UserLocked)
+        } else if !self.logon_hours.is_empty() && !self.logon_hours.iter().any(|hours| hours.contain(now)) {
+            Some(Reason::OutsideLogonHours)
+        } else {
+            self.password_expires.is_some_and(|expires| expires <= now).then_some(Reason::PasswordExpired)
+        }
+    }
+
+    /// The password itself, if it is kept: all that CHAP can be checked with.
+    pub fn plain(&self) -> Option<&Secret> {
+        match &self.password {
+            Some(Password::Plain(plain)) => Some(plain),
+            Some(Password::Hashed(_)) | None => None,
+        }
+    }
+
+    /// Whether the file has the NT hash itself.
+    pub fn has_nt_hash(&self) -> bool {
+        self.nt_hash.is_some()
+    }
+
+    /// What MS-CHAPv2 can be checked with.
+    pub fn nt_hash(&self) -> Option<NtHash> {
+        self.nt_hash.clone().or_else(|| NtHash::of(self.plain()?))
+    }
 }
 
 /// What a password is compared with.
@@ -64,7 +109,7 @@ pub fn same(stored: &Secret, offered: &Secret) -> bool {
 }
 
 /// The longest password that a packet can carry, in octets (RFC 2865 §5.2).
-const LONGEST: usize = 128;
+pub const LONGEST: usize = 128;
 
 /// All users of one file, by canonical name.
 #[derive(Debug, Default)]
@@ -86,10 +131,17 @@ struct Raw {
     password: Option<Secret>,
     #[serde(default, deserialize_with = "entries::secret")]
     password_plain: Option<Secret>,
+    #[serde(default, deserialize_with = "entries::secret")]
+    nt_hash: Option<Secret>,
     #[serde(default)]
     groups: Vec<String>,
     #[serde(default)]
     disabled: bool,
+    #[serde(default)]
+    locked: bool,
+    password_expires: Option<String>,
+    #[serde(default)]
+    logon_hours: Vec<String>,
     upn: Option<String>,
     #[serde(default)]
     attributes: Table,
@@ -98,16 +150,29 @@ struct Raw {
 /// Names and texts.
 type Table = BTreeMap<String, String>;
 
+/// Which forms of passwords a users file may hold beside hashes that are made to be slow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Allowed {
+    /// Passwords as they are.
+    pub plain: bool,
+    /// NT hashes, which are as good as passwords for whoever steals them.
+    pub nt_hashes: bool,
+}
+
+impl Allowed {
+    /// Every form.
+    pub const ALL: Self = Self { plain: true, nt_hashes: true };
+}
+
 /// How expensive hashes are, and how many of each kind there are.
 type Costs = BTreeMap<String, usize>;
 
 impl Users {
-    /// Reads a users file. Names are read like those in packets, so any spelling will do. `allow_plain`: passwords need not
-    /// be hashed.
+    /// Reads a users file. Names are read like those in packets, so any spelling will do.
     ///
     /// # Errors
     /// All faults, each with line, user and remedy.
-    pub fn parse(text: &str, allow_plain: bool, rules: &Rules) -> Result<Self, Vec<String>> {
+    pub fn parse(text: &str, allowed: Allowed, rules: &Rules) -> Result<Self, Vec<String>> {
         let mut faults = Vec::new();
         let mut groups = BTreeMap::new();
         let mut costs = Costs::new();
@@ -118,7 +183,7 @@ impl Users {
         let tables = group_tables(tables, &mut faults);
         for Entry { line, value } in entries {
             let at = place(line, "user", &value.name);
-            match user(value, allow_plain, rules, &mut groups, &mut costs) {
+            match user(value, allowed, rules, &mut groups, &mut costs) {
                 Ok(mut user) => {
                     user.data.group = groups_data(&user.groups, &tables, &mut merged);
                     list.push((line, user));
@@ -179,7 +244,7 @@ impl Users {
 
 fn user(
     raw: Raw,
-    allow_plain: bool,
+    allowed: Allowed,
     rules: &Rules,
     lists: &mut BTreeMap<Vec<String>, Arc<[String]>>,
     costs: &mut Costs,
@@ -191,20 +256,22 @@ fn user(
             let cost = cost(&hash)
                 .map_err(|fault| format!("`password` {fault}; set it anew with `orthrus user passwd {name}`"))?;
             *costs.entry(cost).or_default() += 1;
-            Password::Hashed(Arc::new(hash))
+            Some(Password::Hashed(Arc::new(hash)))
         }
         (None, Some(plain)) if plain.is_empty() => {
             return Err("`password_plain` is empty; nobody may have that".to_owned());
         }
-        (None, Some(plain)) if allow_plain => Password::Plain(plain),
+        (None, Some(plain)) if allowed.plain => Some(Password::Plain(plain)),
         (None, Some(_)) => {
             return Err(format!(
-                "`password_plain` is for tests only; hash it with `orthrus user passwd {name}` or set allow_plain = true"
+                "`password_plain` is for tests only; hash it with `orthrus user passwd {name}` or set allow_plain_passwords = true"
             ));
         }
+        (None, None) if raw.nt_hash.is_some() => None,
         (None, None) => return Err(format!("there is no `password`; set one with `orthrus user passwd {name}`")),
         (Some(_), Some(_)) => return Err("both `password` and `password_plain` are given; remove one".to_owned()),
     };
+    let nt_hash = raw.nt_hash.map(|text| nt_hash(&text, allowed)).transpose()?;
     if raw.groups.iter().any(|group| group.trim().is_empty()) {
         return Err("a group has no name; remove it from `groups`".to_owned());
     }
@@ -222,7 +289,30 @@ fn user(
     }
     let own = (!raw.attributes.is_empty()).then(|| Arc::new(raw.attributes));
     let data = Data { user: own, group: None };
-    Ok(User { name: identity.canonical.into(), password, groups, upn, disabled: raw.disabled, data })
+    let password_expires = match raw.password_expires {
+        Some(text) => Some(instant(&text).ok_or_else(|| {
+            format!("`password_expires`: `{text}` is no instant with an offset, such as 2026-01-05T08:00+01:00")
+        })?),
+        None => None,
+    };
+    let hours = raw.logon_hours.iter().map(|text| Hours::parse(text));
+    let logon_hours = hours
+        .collect::<Result<_, _>>()
+        .map_err(|fault| format!("`logon_hours`: {fault}; write such as \"Mon-Fri 07:00-19:00 Europe/Berlin\""))?;
+    let (disabled, locked) = (raw.disabled, raw.locked);
+    let name = identity.canonical.into();
+    Ok(User { name, password, nt_hash, groups, upn, disabled, locked, password_expires, logon_hours, data })
+}
+
+fn nt_hash(text: &Secret, allowed: Allowed) -> Result<NtHash, String> {
+    if !allowed.nt_hashes {
+        return Err(
+            "`nt_hash` is as good as the password for whoever reads it, and only MS-CHAPv2 needs it; remove it or \
+             set allow_nt_hashes = true"
+                .to_owned(),
+        );
+    }
+    NtHash::from_hex(text).ok_or_else(|| "`nt_hash` is not of 32 hexadecimal digits".to_owned())
 }
 
 /// The tables of `[groups.…]`, by the group's name in lower case, as policies compare groups.
@@ -319,7 +409,7 @@ mod tests {
     }
 
     fn parse(text: &str) -> Result<Users, Vec<String>> {
-        Users::parse(text, true, &rules())
+        Users::parse(text, Allowed::ALL, &rules())
     }
 
     fn entry(name: &str, rest: &str) -> String {
@@ -341,7 +431,7 @@ mod tests {
         ))
         .unwrap();
         let alice = users.find("alice@corp.example").unwrap();
-        assert!(matches!(&alice.password, Password::Hashed(hash) if hash.expose() == HASH.as_bytes()));
+        assert!(matches!(&alice.password, Some(Password::Hashed(hash)) if hash.expose() == HASH.as_bytes()));
         assert_eq!(alice.upn.as_deref(), Some("a.smith@cloud.example"));
         let bob = users.find("bob@other.example").unwrap();
         assert!(bob.disabled && Arc::ptr_eq(&bob.groups, &alice.groups));
@@ -349,6 +439,44 @@ mod tests {
         assert_eq!(users.len(), 2);
         assert!(parse("").unwrap().is_empty());
         assert!(!format!("{users:?}").contains("hunter2") && !format!("{users:?}").contains("argon2id"));
+    }
+
+    #[test]
+    fn a_user_may_be_barred_in_four_ways() {
+        let barred = |rest: &str, hour: &str| {
+            let users = parse(&entry("alice", &format!("password_plain = \"x\"\n{rest}"))).unwrap();
+            users.find("alice@corp.example").unwrap().barred(instant(hour).unwrap())
+        };
+        let monday_morning = "2026-01-05T08:00Z";
+        assert_eq!(barred("", monday_morning), None);
+        assert_eq!(barred("disabled = true\nlocked = true", monday_morning), Some(Reason::UserDisabled));
+        assert_eq!(barred("locked = true", monday_morning), Some(Reason::UserLocked));
+        let expires = "password_expires = \"2026-01-05T08:00Z\"";
+        assert_eq!(barred(expires, "2026-01-05T07:59Z"), None);
+        assert_eq!(barred(expires, monday_morning), Some(Reason::PasswordExpired));
+        let hours = "logon_hours = [\"Mon 08:00-18:00 UTC\", \"Sat 10:00-12:00 UTC\"]";
+        for (hour, inside) in [(monday_morning, true), ("2026-01-05T18:00Z", false), ("2026-01-10T11:00Z", true)] {
+            assert_eq!(barred(hours, hour), (!inside).then_some(Reason::OutsideLogonHours), "{hour}");
+        }
+        let wrong = |rest: &str| fault(&entry("alice", &format!("password_plain = \"x\"\n{rest}")));
+        assert!(wrong("password_expires = \"tomorrow\"").contains("`tomorrow` is no instant with an offset"));
+        assert!(wrong("logon_hours = [\"Mon\"]").contains("`logon_hours`: `Mon` is not of the form"));
+    }
+
+    #[test]
+    fn an_nt_hash_must_be_allowed() {
+        let text = entry("alice", "nt_hash = \"44EBBA8D5312B8D611474411F56989AE\"");
+        let users = parse(&text).unwrap();
+        let alice = users.find("alice@corp.example").unwrap();
+        assert_eq!(alice.nt_hash(), NtHash::of(&Secret::new(b"clientPass".to_vec())));
+        assert!(alice.password.is_none() && alice.plain().is_none());
+        let plain = parse(&entry("bob", "password_plain = \"clientPass\"")).unwrap();
+        assert_eq!(plain.find("bob@corp.example").unwrap().nt_hash(), alice.nt_hash());
+        assert!(!format!("{users:?}").contains("44"), "{users:?}");
+        let faults = Users::parse(&text, Allowed { plain: true, nt_hashes: false }, &rules()).unwrap_err();
+        assert!(faults[0].contains("set allow_nt_hashes = true"), "{faults:?}");
+        let wrong = fault(&entry("alice", "nt_hash = \"secret\""));
+        assert!(wrong.contains("not of 32 hexadecimal digits") && !wrong.contains("secret"), "{wrong}");
     }
 
     #[test]
@@ -419,8 +547,8 @@ mod tests {
     #[test]
     fn plain_passwords_are_allowed_or_not() {
         let text = entry("alice", "password_plain = \"hunter2\"");
-        let faults = Users::parse(&text, false, &rules()).unwrap_err();
-        assert!(faults[0].contains("allow_plain = true"), "{faults:?}");
+        let faults = Users::parse(&text, Allowed::default(), &rules()).unwrap_err();
+        assert!(faults[0].contains("allow_plain_passwords = true"), "{faults:?}");
         assert!(fault(&entry("alice", "password_plain = \"\"")).contains("empty"));
         assert!(fault(&entry("alice", &format!("password_plain = \"x\"\npassword = \"{HASH}\""))).contains("both"));
     }

@@ -63,11 +63,29 @@ pub const PROXY_STATE: u8 = 33;
 /// Acct-Status-Type (RFC 2866 §5.1).
 pub const ACCT_STATUS_TYPE: u8 = 40;
 
+/// Acct-Delay-Time (RFC 2866 §5.2).
+pub const ACCT_DELAY_TIME: u8 = 41;
+
+/// Acct-Input-Octets (RFC 2866 §5.3).
+pub const ACCT_INPUT_OCTETS: u8 = 42;
+
+/// Acct-Output-Octets (RFC 2866 §5.4).
+pub const ACCT_OUTPUT_OCTETS: u8 = 43;
+
 /// Acct-Session-Id (RFC 2866 §5.5).
 pub const ACCT_SESSION_ID: u8 = 44;
 
+/// Acct-Session-Time (RFC 2866 §5.7).
+pub const ACCT_SESSION_TIME: u8 = 46;
+
 /// Acct-Multi-Session-Id (RFC 2866 §5.11).
 pub const ACCT_MULTI_SESSION_ID: u8 = 50;
+
+/// Acct-Input-Gigawords (RFC 2869 §5.1).
+pub const ACCT_INPUT_GIGAWORDS: u8 = 52;
+
+/// Acct-Output-Gigawords (RFC 2869 §5.2).
+pub const ACCT_OUTPUT_GIGAWORDS: u8 = 53;
 
 /// Event-Timestamp (RFC 2869 §5.3).
 pub const EVENT_TIMESTAMP: u8 = 55;
@@ -101,6 +119,9 @@ pub const CHARGEABLE_USER_IDENTITY: u8 = 89;
 
 /// NAS-IPv6-Address (RFC 3162 §2.1).
 pub const NAS_IPV6_ADDRESS: u8 = 95;
+
+/// Framed-IPv6-Prefix (RFC 3162 §2.3).
+pub const FRAMED_IPV6_PREFIX: u8 = 97;
 
 /// Error-Cause (RFC 5176 §3.5).
 pub const ERROR_CAUSE: u8 = 101;

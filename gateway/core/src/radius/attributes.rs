@@ -1,7 +1,7 @@
 //! The attributes of a packet that we write.
 
 use super::attribute;
-use super::packet::AttributeIter;
+use super::packet::{AttributeIter, vendor_attributes};
 use std::fmt;
 
 /// The longest value of a plain attribute, in octets.
@@ -109,6 +109,17 @@ impl Attributes {
     /// Every attribute in order.
     pub fn iter(&self) -> AttributeIter<'_> {
         AttributeIter::new(&self.0)
+    }
+
+    /// The values of one vendor's attribute, in order.
+    pub fn vendor(&self, vendor: u32, kind: u8) -> impl Iterator<Item = &[u8]> {
+        self.iter()
+            .filter(|attribute| attribute.kind == attribute::VENDOR_SPECIFIC)
+            .filter_map(|attribute| vendor_attributes(attribute.value))
+            .filter(move |(number, _)| *number == vendor)
+            .flat_map(|(_, attributes)| attributes)
+            .filter(move |attribute| attribute.kind == kind)
+            .map(|attribute| attribute.value)
     }
 
     /// Writes one attribute whose parts were found to fit.

@@ -39,6 +39,14 @@ impl SharedSecret {
         Md5::new_with_prefix(octets).chain_update(self.secret.expose()).finalize().into()
     }
 
+    /// The Request Authenticator that the packet must have (RFC 2866 §3): MD5 over it with zeros in that place, and the secret.
+    pub(crate) fn digest_of_request(&self, packet: &Packet<'_>) -> [u8; 16] {
+        let bytes = packet.bytes();
+        let (before, after) = (bytes.get(..4).unwrap_or_default(), bytes.get(HEADER..).unwrap_or_default());
+        let md5 = Md5::new_with_prefix(before).chain_update([0; 16]).chain_update(after);
+        md5.chain_update(self.secret.expose()).finalize().into()
+    }
+
     /// MD5 over the secret and then the parts: the key stream that hides passwords.
     pub(crate) fn digest_after_secret(&self, parts: &[&[u8]]) -> [u8; 16] {
         let mut md5 = self.md5.clone();

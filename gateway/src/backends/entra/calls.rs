@@ -9,8 +9,9 @@ use super::trace::trace_headers;
 use crate::clock::{self, OsEntropy};
 use bytes::Bytes;
 use gateway_core::attempt::record::AttemptId;
-use gateway_core::config::{FollowAffinityUrl, PushUsers};
+use gateway_core::config::{EntraFactor, EntraMethod, FollowAffinityUrl, PushUsers};
 use gateway_core::entropy::draw;
+use gateway_core::factor::appended::Way;
 use gateway_core::factor::entra::assumed::{self, BEGIN_90S, Status};
 use gateway_core::factor::entra::{
     Answer, Asked, AskedAgain, Begin, End, Session, begun, code_digits, code_judged, polled, read_begin, read_end,
@@ -58,11 +59,12 @@ pub(super) async fn begin(inner: Arc<Inner>, question: BeginQuestion, sync: bool
     let patience = if sync { left } else { left.min(inner.patience()) };
     let factor = &inner.factor;
     let unregistered = question.terms.unregistered.unwrap_or_else(|| factor.unregistered.at(now));
+    let method = method(factor, &question);
     let asked = Asked {
         upn: &question.user.upn,
         context: question.id,
         sync,
-        method: factor.method.is_some(),
+        method: method.is_some(),
         code_possible: question.terms.code,
         unregistered,
         unregistered_codes: &factor.unregistered_codes,
@@ -74,7 +76,7 @@ pub(super) async fn begin(inner: Arc<Inner>, question: BeginQuestion, sync: bool
         let begin = Begin {
             upn: asked.upn,
             lcid: &factor.lcid,
-            method: factor.method,
+            method,
             override_voice: assumed::override_voice_otp_map(factor.voice_override, question.terms.code),
             override_number_matching: wants_code(&inner, &question),
             context: asked.context,
@@ -118,9 +120,26 @@ pub(super) async fn begin(inner: Arc<Inner>, question: BeginQuestion, sync: bool
     }
 }
 
+/// The one method to ask by: that of the configuration, or the one that the user wishes for.
+fn method(factor: &EntraFactor, question: &BeginQuestion) -> Option<EntraMethod> {
+    factor.method.or(match question.terms.way? {
+        // A user who has a push as default, and codes too, is asked for a code without this.
+        Way::Code => None,
+        // Who is to type codes because a push is easily approved does not get around it by a word.
+        Way::Push if push_users(factor, question) == PushUsers::PreferCode => None,
+        Way::Push => Some(EntraMethod::PhoneAppNotification),
+        Way::Phone => Some(EntraMethod::TwoWayVoiceMobile),
+        Way::Sms => Some(EntraMethod::OneWaySMS),
+    })
+}
+
+fn push_users(factor: &EntraFactor, question: &BeginQuestion) -> PushUsers {
+    question.terms.push_users.unwrap_or(factor.push_users)
+}
+
 /// Whether users whose default is a push are asked for a code, if they have one.
 fn wants_code(inner: &Inner, question: &BeginQuestion) -> bool {
-    match question.terms.push_users.unwrap_or(inner.factor.push_users) {
+    match push_users(&inner.factor, question) {
         PushUsers::Auto => question.terms.code,
         PushUsers::PreferCode => true,
         PushUsers::PreferPush => false,

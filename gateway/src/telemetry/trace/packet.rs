@@ -47,7 +47,7 @@ impl Packet {
     /// To be shown before the core takes it.
     pub fn input(&mut self, input: &Input, now: Timestamp) {
         match input {
-            Input::FirstFactor(_) | Input::Enrolment(_) => drop(self.steps.end(now)),
+            Input::FirstFactor(_) | Input::Enrolment(_) | Input::Changed(_) => drop(self.steps.end(now)),
             Input::Applied(applied) => {
                 // Between rounds of a first factor there is no attempt that somebody else could end.
                 if let Ok(Outcome::Taken(taken)) = applied
@@ -85,6 +85,12 @@ impl Packet {
             Effect::Join { .. } => drop(self.steps.begin("wait", now)),
             Effect::Reply(_) => drop(self.steps.begin("reply", now)),
             Effect::Emit(event) => self.event(event, names, now),
+            Effect::Ask(Question::Change(question)) => {
+                self.steps
+                    .begin("password change", now)
+                    .attributes
+                    .push(text("orthrus.first_factor", &question.factor));
+            }
             Effect::Ask(Question::Begin(_) | Question::Code(_))
             | Effect::Answered { .. }
             | Effect::WakeAt(_)
@@ -98,7 +104,7 @@ impl Packet {
         match question {
             Question::Begin(question) => self.tracing.call("begin", question.id, self.span, &question.factor),
             Question::Code(question) => self.tracing.call("code", question.id, self.span, &question.factor),
-            Question::FirstFactor(_) | Question::Enrolment { .. } => None,
+            Question::FirstFactor(_) | Question::Enrolment { .. } | Question::Change(_) => None,
         }
     }
 

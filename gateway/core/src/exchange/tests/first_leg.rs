@@ -2,6 +2,7 @@
 
 use super::super::*;
 use super::world::*;
+use crate::event::Ending;
 use crate::factor::Approval;
 
 #[test]

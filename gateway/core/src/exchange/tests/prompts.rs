@@ -3,7 +3,9 @@
 use super::super::*;
 use super::world::*;
 use crate::attempt::driver::{Driver, Effect as Drives, Input as Said, Load};
+use crate::event::Ending;
 use crate::factor::{Approval, PollAnswer};
+use crate::radius::Attributes;
 
 const COME_BACK: &str = "Approve the sign-in on your phone, then press Enter:";
 

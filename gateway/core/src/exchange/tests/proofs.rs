@@ -16,6 +16,7 @@ use crate::attempt::state::Kind;
 use crate::config::SecondFactorNeed;
 use crate::exchange::verdict::{FirstProof, SecondProof, accept};
 use crate::factor::{Approval, Proved};
+use crate::radius::Attributes;
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Cases, TestRunner};
 use std::cell::Cell;

@@ -3,6 +3,8 @@
 use super::super::*;
 use super::world::*;
 use crate::config::AfterSuccess;
+use crate::event::Ending;
+use crate::radius::Attributes;
 use crate::secret::Secret;
 
 const AGAIN: &str = "That code was not right. Enter the next code:";

@@ -8,8 +8,9 @@ use crate::attempt::record::PacketDigest;
 use crate::attempt::records::Records;
 use crate::config::{Raw, Report, SecondFactorKind, SecretSource, Surroundings};
 use crate::entropy::Counting;
+use crate::event::Finished;
 use crate::factor::oath::{self, Algorithm, Token};
-use crate::factor::{CodeWanted, NeedMore, Offer, Proved, TokenId};
+use crate::factor::{ChangeQuestion, CodeWanted, NeedMore, Offer, Proved, TokenId, mschap};
 use crate::radius::{Code, attribute};
 use crate::secret::Secret;
 use std::collections::VecDeque;
@@ -55,6 +56,13 @@ const SECTIONS: &str = "
     secret_file = 'secret-of-bare'
     attempt_group = 'vpn'
     first_factor = 'none'
+    [[clients]]
+    name = 'line'
+    addresses = ['192.0.2.15']
+    secret_file = 'secret-of-line'
+    attempt_group = 'vpn'
+    challenge = false
+    appended_code = 'after'
     [[clients]]
     name = 'other'
     addresses = ['192.0.2.14']
@@ -112,8 +120,12 @@ pub(super) fn phone() -> SecondFactorKind {
 pub(super) enum End {
     /// With these attributes, encoded.
     Accept(Vec<u8>),
+    /// The same, with what MS-CHAPv2 adds at the edge.
+    AcceptWithSession(Vec<u8>),
     /// With this text.
     Reject(String),
+    /// With this MS-CHAP-Error, and the same text as any reject.
+    MsChapError(String),
     /// With this State and text.
     Challenge(Vec<u8>, String),
     /// Nothing was sent, and the packet counts as new.
@@ -147,7 +159,15 @@ impl End {
         let texts = all(attribute::REPLY_MESSAGE);
         let text = String::from_utf8(texts.concat()).unwrap();
         match verdict.code() {
+            Code::ACCESS_ACCEPT if verdict.session().is_some() => {
+                Self::AcceptWithSession(verdict.attributes().as_bytes().to_vec())
+            }
             Code::ACCESS_ACCEPT => Self::Accept(verdict.attributes().as_bytes().to_vec()),
+            Code::ACCESS_REJECT if count > texts.len() => {
+                let error = verdict.attributes().vendor(311, 2).next().expect("nothing else stands in a reject");
+                assert_eq!((count, error[0]), (texts.len() + 1, 0), "the identifier is the request's");
+                Self::MsChapError(String::from_utf8(error[1..].to_vec()).unwrap())
+            }
             Code::ACCESS_REJECT => {
                 assert_eq!(count, texts.len(), "RFC 2865 §5.44: a reject carries text and nothing else of ours");
                 Self::Reject(text)
@@ -168,6 +188,8 @@ pub(super) struct Packet {
     pub(super) client: &'static str,
     pub(super) user: Vec<u8>,
     pub(super) password: Option<String>,
+    /// It speaks MS-CHAPv2 instead.
+    pub(super) ms_chap: bool,
     pub(super) state: Option<Vec<u8>>,
     pub(super) station: Option<&'static [u8]>,
     pub(super) port: Option<u32>,
@@ -220,6 +242,7 @@ pub(super) enum Asked {
     Enrolment,
     Begin { id: AttemptId },
     Code { session: Vec<u8> },
+    Change { new: Vec<u8> },
 }
 
 pub(super) struct World {
@@ -234,6 +257,8 @@ pub(super) struct World {
     pub(super) begin: VecDeque<BeginAnswer>,
     /// What it says instead of looking at the code.
     pub(super) code: VecDeque<CodeAnswer>,
+    /// What becomes of a new password.
+    pub(super) change: Result<(), Reason>,
     pub(super) asked: Vec<Asked>,
     pub(super) events: Vec<Event>,
     /// Prompts that were to be driven.
@@ -267,6 +292,7 @@ impl World {
             enrolment: Enrolment::Enrolled,
             begin: VecDeque::new(),
             code: VecDeque::new(),
+            change: Ok(()),
             asked: Vec::new(),
             events: Vec::new(),
             driven: Vec::new(),
@@ -306,6 +332,7 @@ impl World {
             client: "vpn",
             user: b"alice".to_vec(),
             password: Some(password.into()),
+            ms_chap: false,
             state: None,
             station: Some(b"laptop"),
             port: None,
@@ -318,6 +345,13 @@ impl World {
     pub(super) fn reply(&mut self, state: &[u8], code: &str) -> Packet {
         self.secrets.push(code.into());
         Packet { state: Some(state.to_vec()), ..self.packet(code) }
+    }
+
+    /// Password and more in one line, at a client that cannot ask.
+    pub(super) fn line(&mut self, beside: &str) -> End {
+        self.secrets.push(beside.into());
+        let packet = self.packet(&format!("{PASSWORD},{beside}")).at("line");
+        self.send(&packet)
     }
 
     pub(super) fn sign_in(&mut self, password: &str) -> End {
@@ -351,11 +385,16 @@ impl World {
             client,
             digest: PacketDigest([packet.digest; 16]),
             user_name: packet.user.clone(),
-            offer: packet.password.as_ref().map(|text| Offer::Pap(Secret::new(text.as_bytes().to_vec()))),
+            offer: match &packet.password {
+                _ if packet.ms_chap => Some(Offer::MsChap2(Box::new(mschap::tests::example()))),
+                Some(text) => Some(Offer::Pap(Secret::new(text.as_bytes().to_vec()))),
+                None => None,
+            },
             state: packet.state.clone(),
             station: packet.station.map(Into::into),
             port: packet.port,
             attributes: None,
+            sessions: 0,
             proxy_state: 0,
             signed: packet.signed,
             synthetic: false,
@@ -434,11 +473,10 @@ impl World {
     pub(super) fn input(&mut self, open: Open) -> Input {
         match open {
             Open::Apply(transition) => Input::Applied(Ok(transition.apply(&mut self.records, self.now))),
-            Open::Ask(Question::FirstFactor(FirstFactorQuestion {
-                user, offer: Offer::Pap(secret), session, ..
-            })) => {
+            Open::Ask(Question::FirstFactor(FirstFactorQuestion { user, offer, session, .. })) => {
                 self.asked.push(Asked::First { session });
                 Input::FirstFactor(self.first.pop_front().unwrap_or_else(|| {
+                    let Offer::Pap(secret) = offer else { panic!("what proves this is in `first`") };
                     if !["alice", "bob"].contains(&user.user.as_str()) {
                         FirstFactorAnswer::Refused(Reason::UnknownUser)
                     } else if secret.expose() != PASSWORD.as_bytes() {
@@ -452,6 +490,10 @@ impl World {
                 assert_eq!(&*factor, "code");
                 self.asked.push(Asked::Enrolment);
                 Input::Enrolment(self.enrolment)
+            }
+            Open::Ask(Question::Change(ChangeQuestion { password, .. })) => {
+                self.asked.push(Asked::Change { new: password.new.expose().to_vec() });
+                Input::Changed(self.change)
             }
             Open::Ask(Question::Begin(BeginQuestion { id, .. })) => {
                 self.asked.push(Asked::Begin { id });

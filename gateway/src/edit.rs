@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 ///
 /// # Errors
 /// If the file cannot be read, locked or written, if the change leaves as many faults as there were, or what `change` says.
-pub(super) fn edit<T>(
+pub(crate) fn edit<T>(
     path: &Path,
     check: impl Fn(&str) -> Result<(), Vec<String>>,
     change: impl FnOnce(&mut DocumentMut) -> anyhow::Result<T>,
@@ -51,7 +51,7 @@ pub(super) fn edit<T>(
 ///
 /// # Errors
 /// If it cannot be read.
-pub(super) fn read(path: &Path) -> anyhow::Result<Zeroizing<String>> {
+pub(crate) fn read(path: &Path) -> anyhow::Result<Zeroizing<String>> {
     let mut text = Zeroizing::new(String::new());
     match File::open(path).and_then(|mut file| {
         // Room for all at once, so that growing leaves no copies of secrets behind.
@@ -68,7 +68,7 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Zeroizing<String>> {
 ///
 /// # Errors
 /// If it is not TOML.
-pub(super) fn document(path: &Path, text: &str) -> anyhow::Result<DocumentMut> {
+pub(crate) fn document(path: &Path, text: &str) -> anyhow::Result<DocumentMut> {
     text.parse().map_err(|error: TomlError| {
         let above = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
         let line = above.matches('\n').count() + 1;

@@ -1,0 +1,409 @@
+//! The sessions that are open, as the NASes report them (RFC 2866): who is connected, where, and since when. They are what
+//! `max_sessions` counts and what a Disconnect-Request is made from.
+//!
+//! A session begins with its Start, or with the first Interim-Update that is heard of it; it ends with its Stop, with an
+//! Accounting-On or -Off of its NAS, or when nothing was heard of it for `accounting.session_timeout`. What comes late must not
+//! open it again: the end of a session is remembered for a while.
+
+use crate::time::Timestamp;
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the end of a session is remembered, so that an Interim-Update that was overtaken by its Stop opens nothing.
+const ENDED_FOR: Duration = Duration::from_secs(300);
+
+/// The most ends that are remembered.
+const MOST_ENDED: usize = 65_536;
+
+/// One open session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// The RADIUS client's name.
+    pub client: Arc<str>,
+    /// The address that the NAS sends from.
+    pub nas: IpAddr,
+    /// The user's canonical name, by which attempts are counted too; the name as sent where it cannot be read.
+    pub user: Arc<str>,
+    /// User-Name as the NAS sends it.
+    pub user_name: Box<[u8]>,
+    /// Acct-Session-Id.
+    pub acct_session_id: Box<[u8]>,
+    /// Acct-Multi-Session-Id.
+    pub acct_multi_session_id: Option<Box<[u8]>>,
+    /// NAS-Identifier.
+    pub nas_identifier: Option<Box<[u8]>>,
+    /// NAS-IP-Address or NAS-IPv6-Address.
+    pub nas_ip: Option<IpAddr>,
+    /// NAS-Port.
+    pub nas_port: Option<u32>,
+    /// NAS-Port-Id.
+    pub nas_port_id: Option<Box<[u8]>>,
+    /// Framed-IP-Address.
+    pub framed_ip: Option<Ipv4Addr>,
+    /// Framed-IPv6-Prefix, as on the wire.
+    pub framed_ipv6_prefix: Option<Box<[u8]>>,
+    /// Calling-Station-Id.
+    pub calling_station_id: Option<Box<[u8]>>,
+    /// Called-Station-Id.
+    pub called_station_id: Option<Box<[u8]>>,
+    /// Class: the first one, as on the wire.
+    pub class: Option<Box<[u8]>>,
+    /// When it began, as far as is known.
+    pub started: Timestamp,
+    /// When the NAS was last heard of it.
+    pub last_seen: Timestamp,
+    /// Octets from the user, gigawords included.
+    pub input_octets: u64,
+    /// Octets to the user, gigawords included.
+    pub output_octets: u64,
+    /// Acct-Session-Time, in seconds.
+    pub session_time: u32,
+}
+
+/// What names a session: Acct-Session-Id is unique within one NAS only.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    client: Arc<str>,
+    acct_session_id: Box<[u8]>,
+}
+
+/// What became of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// A session was opened.
+    Opened,
+    /// A session is as it was, with newer figures.
+    Renewed,
+    /// The session has ended already: the report was late.
+    Late,
+    /// There are `limits.sessions` of them: this one is not known.
+    Full,
+}
+
+/// Every open session that this node knows of.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    limit: usize,
+    timeout: Duration,
+    serial: u64,
+    sessions: HashMap<u64, Session>,
+    by_key: HashMap<Key, u64>,
+    by_user: HashMap<Arc<str>, Vec<u64>>,
+    /// Each session once, about in the order in which they fall silent: looked at when its turn comes, and put back if it
+    /// was heard of since. So a report costs no place in a sorted list.
+    silence: VecDeque<(Timestamp, u64)>,
+    ended: HashMap<Key, Timestamp>,
+    ends: VecDeque<(Timestamp, Key)>,
+}
+
+impl Sessions {
+    /// None yet; at most `limit`, each until nothing was heard of it for `timeout`.
+    pub fn new(limit: usize, timeout: Duration) -> Self {
+        Self { limit, timeout, ..Self::default() }
+    }
+
+    /// Settings of a new configuration. What is there beyond a lower limit stays until it ends.
+    pub fn set_limits(&mut self, limit: usize, timeout: Duration) {
+        (self.limit, self.timeout) = (limit, timeout);
+    }
+
+    /// A Start or an Interim-Update was heard of `session`. Its `started` and counters never go back, so that reports in
+    /// the wrong order do no harm.
+    pub fn report(&mut self, session: Session) -> Taken {
+        let key = Key { client: session.client.clone(), acct_session_id: session.acct_session_id.clone() };
+        if let Some(ended) = self.ended.get(&key) {
+            // A NAS may use a session id again, after a reboot above all: what began after the end is a new session.
+            if session.started <= *ended {
+                return Taken::Late;
+            }
+        }
+        if let Some(id) = self.by_key.get(&key).copied() {
+            self.renew(id, session);
+            return Taken::Renewed;
+        }
+        if self.sessions.len() >= self.limit {
+            return Taken::Full;
+        }
+        self.serial = self.serial.wrapping_add(1);
+        let id = self.serial;
+        self.silence.push_back((session.last_seen, id));
+        self.by_user.entry(session.user.clone()).or_default().push(id);
+        self.by_key.insert(key, id);
+        self.sessions.insert(id, session);
+        Taken::Opened
+    }
+
+    fn renew(&mut self, id: u64, mut newer: Session) {
+        let Some(known) = self.sessions.get_mut(&id) else { return };
+        newer.started = newer.started.min(known.started);
+        newer.last_seen = newer.last_seen.max(known.last_seen);
+        newer.input_octets = newer.input_octets.max(known.input_octets);
+        newer.output_octets = newer.output_octets.max(known.output_octets);
+        newer.session_time = newer.session_time.max(known.session_time);
+        let kept = |newer: &mut Option<Box<[u8]>>, known: &mut Option<Box<[u8]>>| {
+            if newer.is_none() {
+                *newer = known.take();
+            }
+        };
+        kept(&mut newer.acct_multi_session_id, &mut known.acct_multi_session_id);
+        kept(&mut newer.nas_identifier, &mut known.nas_identifier);
+        kept(&mut newer.nas_port_id, &mut known.nas_port_id);
+        kept(&mut newer.framed_ipv6_prefix, &mut known.framed_ipv6_prefix);
+        kept(&mut newer.calling_station_id, &mut known.calling_station_id);
+        kept(&mut newer.called_station_id, &mut known.called_station_id);
+        kept(&mut newer.class, &mut known.class);
+        newer.nas_ip = newer.nas_ip.or(known.nas_ip);
+        newer.nas_port = newer.nas_port.or(known.nas_port);
+        newer.framed_ip = newer.framed_ip.or(known.framed_ip);
+        if newer.user_name.is_empty() {
+            newer.user_name = std::mem::take(&mut known.user_name);
+            newer.user = known.user.clone();
+        }
+        let (before, after) = (known.user.clone(), newer.user.clone());
+        *known = newer;
+        if before != after {
+            self.forget_user(&before, id);
+            self.by_user.entry(after).or_default().push(id);
+        }
+    }
+
+    /// A Stop was heard: the session, if it was known. Its end is remembered either way, because a Stop can overtake its own
+    /// Start.
+    pub fn stop(
+        &mut self,
+        client: &Arc<str>,
+        acct_session_id: &[u8],
+        at: Timestamp,
+        now: Timestamp,
+    ) -> Option<Session> {
+        let key = Key { client: client.clone(), acct_session_id: acct_session_id.into() };
+        self.forget_ends(now);
+        if self.ended.len() < MOST_ENDED {
+            self.ended.insert(key.clone(), at);
+            self.ends.push_back((now, key.clone()));
+        }
+        let id = self.by_key.get(&key).copied()?;
+        self.remove(id)
+    }
+
+    /// An Accounting-On or -Off was heard: every session of that NAS that began before has ended (RFC 2866 §5.1). How many.
+    /// The NAS is the one that sends from the same address or calls itself by the same NAS-IP-Address, and by no
+    /// other NAS-Identifier.
+    pub fn restart(
+        &mut self,
+        client: &str,
+        nas: IpAddr,
+        nas_ip: Option<IpAddr>,
+        nas_identifier: Option<&[u8]>,
+        at: Timestamp,
+    ) -> usize {
+        let same = |session: &Session| {
+            let named = match (session.nas_identifier.as_deref(), nas_identifier) {
+                (Some(known), Some(said)) => known == said,
+                _ => true,
+            };
+            let placed = match (session.nas_ip, nas_ip) {
+                (Some(known), Some(said)) => known == said,
+                _ => session.nas == nas,
+            };
+            *session.client == *client && named && placed && session.started <= at
+        };
+        let ids: Vec<u64> = self.sessions.iter().filter(|(_, session)| same(session)).map(|(id, _)| *id).collect();
+        ids.iter().filter_map(|id| self.remove(*id)).count()
+    }
+
+    /// Forgets the sessions of which nothing was heard for too long. How many.
+    pub fn expire(&mut self, now: Timestamp) -> usize {
+        self.forget_ends(now);
+        let mut gone = 0;
+        while let Some((at, id)) = self.silence.front().copied() {
+            if now.since(at) < self.timeout {
+                break;
+            }
+            self.silence.pop_front();
+            let Some(last_seen) = self.sessions.get(&id).map(|session| session.last_seen) else { continue };
+            if now.since(last_seen) < self.timeout {
+                self.silence.push_back((last_seen, id));
+            } else {
+                gone += usize::from(self.remove(id).is_some());
+            }
+        }
+        gone
+    }
+
+    /// How many sessions the user of this canonical name has open.
+    pub fn count(&self, user: &str, now: Timestamp) -> usize {
+        self.of_user(user).filter(|session| now.since(session.last_seen) < self.timeout).count()
+    }
+
+    /// The sessions of the user of this canonical name.
+    pub fn of_user(&self, user: &str) -> impl Iterator<Item = &Session> {
+        self.by_user.get(user).into_iter().flatten().filter_map(|id| self.sessions.get(id))
+    }
+
+    /// The session of this Acct-Session-Id at this RADIUS client.
+    pub fn of_id(&self, client: &Arc<str>, acct_session_id: &[u8]) -> Option<&Session> {
+        let key = Key { client: client.clone(), acct_session_id: acct_session_id.into() };
+        self.sessions.get(self.by_key.get(&key)?)
+    }
+
+    /// Every session, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Session> {
+        self.sessions.values()
+    }
+
+    /// How many are open.
+    pub fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Whether none is open.
+    pub fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+    }
+
+    /// Its entry in `silence` stays until its turn comes, but a NAS that opens and ends sessions quickly must not make that grow:
+    /// beyond twice the sessions it is built anew.
+    fn remove(&mut self, id: u64) -> Option<Session> {
+        let session = self.sessions.remove(&id)?;
+        let key = Key { client: session.client.clone(), acct_session_id: session.acct_session_id.clone() };
+        self.by_key.remove(&key);
+        self.forget_user(&session.user, id);
+        if self.silence.len() > 64 + 2 * self.sessions.len() {
+            self.silence.retain(|(_, id)| self.sessions.contains_key(id));
+        }
+        Some(session)
+    }
+
+    fn forget_user(&mut self, user: &Arc<str>, id: u64) {
+        if let Some(ids) = self.by_user.get_mut(user) {
+            ids.retain(|known| *known != id);
+            if ids.is_empty() {
+                self.by_user.remove(user);
+            }
+        }
+    }
+
+    fn forget_ends(&mut self, now: Timestamp) {
+        while let Some((at, _)) = self.ends.front()
+            && now.since(*at) >= ENDED_FOR
+        {
+            if let Some((_, key)) = self.ends.pop_front() {
+                self.ended.remove(&key);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+    fn session(user: &str, id: &str, at: u64) -> Session {
+        Session {
+            client: "vpn".into(),
+            nas: NAS,
+            user: user.into(),
+            user_name: user.as_bytes().into(),
+            acct_session_id: id.as_bytes().into(),
+            acct_multi_session_id: None,
+            nas_identifier: None,
+            nas_ip: None,
+            nas_port: None,
+            nas_port_id: None,
+            framed_ip: None,
+            framed_ipv6_prefix: None,
+            calling_station_id: None,
+            called_station_id: None,
+            class: None,
+            started: Timestamp::from_secs(at),
+            last_seen: Timestamp::from_secs(at),
+            input_octets: 0,
+            output_octets: 0,
+            session_time: 0,
+        }
+    }
+
+    fn sessions() -> Sessions {
+        Sessions::new(3, Duration::from_secs(100))
+    }
+
+    fn at(secs: u64) -> Timestamp {
+        Timestamp::from_secs(secs)
+    }
+
+    #[test]
+    fn a_session_opens_is_renewed_and_stops() {
+        let mut sessions = sessions();
+        let mut first = session("alice", "1", 10);
+        first.class = Some(b"c".as_slice().into());
+        first.input_octets = 900;
+        assert_eq!(sessions.report(first), Taken::Opened);
+        assert_eq!(sessions.report(session("alice", "1", 20)), Taken::Renewed);
+        let known = sessions.of_id(&"vpn".into(), b"1").unwrap();
+        assert_eq!((known.started, known.last_seen, known.input_octets), (at(10), at(20), 900));
+        assert_eq!(known.class.as_deref(), Some(b"c".as_slice()));
+        assert_eq!(sessions.count("alice", at(20)), 1);
+        assert!(sessions.stop(&"vpn".into(), b"1", at(30), at(30)).is_some());
+        assert_eq!((sessions.count("alice", at(30)), sessions.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_comes_after_the_stop_opens_nothing_unless_it_began_later() {
+        let mut sessions = sessions();
+        assert!(sessions.stop(&"vpn".into(), b"1", at(30), at(30)).is_none());
+        assert_eq!(sessions.report(session("alice", "1", 29)), Taken::Late);
+        assert_eq!(sessions.report(session("alice", "1", 31)), Taken::Opened);
+        sessions.stop(&"vpn".into(), b"1", at(40), at(40));
+        sessions.expire(at(400));
+        assert!(sessions.ended.is_empty() && sessions.ends.is_empty());
+    }
+
+    #[test]
+    fn silence_ends_a_session_and_a_report_keeps_it() {
+        let mut sessions = sessions();
+        sessions.report(session("alice", "1", 0));
+        sessions.report(session("alice", "2", 0));
+        sessions.report(session("alice", "2", 60));
+        assert_eq!(sessions.count("alice", at(101)), 1);
+        assert_eq!(sessions.expire(at(101)), 1);
+        assert_eq!(sessions.of_user("alice").count(), 1);
+        assert_eq!((sessions.expire(at(159)), sessions.expire(at(160))), (0, 1));
+        assert!(sessions.silence.is_empty());
+    }
+
+    #[test]
+    fn a_nas_that_restarts_has_no_sessions_and_others_keep_theirs() {
+        let mut sessions = sessions();
+        sessions.report(session("alice", "1", 0));
+        let mut other = session("bob", "2", 0);
+        other.nas_identifier = Some(b"other".as_slice().into());
+        sessions.report(other);
+        sessions.report(session("carol", "3", 50));
+        assert_eq!(sessions.restart("vpn", NAS, None, Some(b"this"), at(40)), 1);
+        let mut left: Vec<_> = sessions.iter().map(|session| session.user.to_string()).collect();
+        left.sort();
+        assert_eq!(left, ["bob", "carol"]);
+        assert_eq!(sessions.restart("elsewhere", NAS, None, None, at(90)), 0);
+        assert_eq!(sessions.restart("vpn", Ipv4Addr::LOCALHOST.into(), None, None, at(90)), 0);
+    }
+
+    #[test]
+    fn the_limit_holds_and_the_queue_does_not_grow() {
+        let mut sessions = sessions();
+        for id in ["1", "2", "3"] {
+            assert_eq!(sessions.report(session("alice", id, 0)), Taken::Opened);
+        }
+        assert_eq!(sessions.report(session("alice", "4", 0)), Taken::Full);
+        for round in 0..1_000 {
+            sessions.stop(&"vpn".into(), b"3", at(round), at(round));
+            sessions.report(session("alice", "3", round + 1));
+        }
+        assert!(sessions.silence.len() < 80, "{}", sessions.silence.len());
+        assert_eq!(sessions.count("alice", at(0)), 3);
+    }
+}

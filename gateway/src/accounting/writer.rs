@@ -1,0 +1,176 @@
+//! The thread of one sink: takes what has piled up, writes it at once, calls `fdatasync` once for all of it, and only then
+//! lets any of it be answered.
+//!
+//! Records that the sink has already are not written again, but they are answered behind the same call: what they repeat may
+//! be in this very group.
+
+use super::Known;
+use super::entry::{Answers, Entry, Outcome};
+use crate::clock;
+use gateway_core::accounting::recent::Recent;
+use gateway_core::accounting::record::Record;
+use gateway_core::time::Timestamp;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+/// Records that one `fdatasync` covers at most.
+const GROUP: usize = 4096;
+/// While a sink fails, this often a line says so.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
+/// A sink with nothing to do looks at its files this often.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// Where records go.
+pub trait Sink: Send {
+    /// Its name in metrics and the log.
+    fn name(&self) -> &'static str;
+
+    /// Appends a record to the group that is being gathered, in memory.
+    fn gather(&mut self, entry: &Entry, record: &Record<'_>);
+
+    /// Makes the group durable, or leaves nothing of it behind. Gathering begins anew either way.
+    ///
+    /// # Errors
+    ///
+    /// Nothing of the group may be answered.
+    fn commit(&mut self, now: Timestamp) -> io::Result<()>;
+
+    /// Makes durable what it can while nothing is to be written: a sink that fails is tried here too.
+    ///
+    /// # Errors
+    ///
+    /// It still fails.
+    fn rest(&mut self, now: Timestamp) -> io::Result<()>;
+}
+
+/// Starts the thread.
+///
+/// # Errors
+///
+/// The system has no thread for it.
+pub fn start(
+    sink: Box<dyn Sink>,
+    recent: Recent,
+    queue: Receiver<Arc<Entry>>,
+    known: Arc<Known>,
+) -> io::Result<JoinHandle<()>> {
+    let name = format!("accounting-{}", sink.name());
+    let mut writer = Writer { sink, recent, known, failing: false, said: None };
+    Builder::new().name(name).spawn(move || writer.run(&queue))
+}
+
+struct Writer {
+    sink: Box<dyn Sink>,
+    recent: Recent,
+    known: Arc<Known>,
+    failing: bool,
+    /// When it was last said that it fails, and whether it was said since that it works again.
+    said: Option<(Timestamp, bool)>,
+}
+
+impl Writer {
+    fn run(&mut self, queue: &Receiver<Arc<Entry>>) {
+        let mut group: Vec<(Arc<Entry>, bool)> = Vec::new();
+        loop {
+            match queue.recv_timeout(IDLE) {
+                Ok(entry) => group.push((entry, false)),
+                Err(RecvTimeoutError::Timeout) => {
+                    let rested = self.sink.rest(clock::now());
+                    self.say(&rested, clock::now());
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            group.extend(queue.try_iter().take(GROUP - 1).map(|entry| (entry, false)));
+            self.write(&mut group, clock::now());
+            group.clear();
+        }
+    }
+
+    fn write(&mut self, group: &mut [(Arc<Entry>, bool)], now: Timestamp) {
+        let mut forgotten = 0;
+        for (entry, new) in group.iter_mut() {
+            let Some(record) = entry.record() else { continue };
+            *new = !self.recent.knows(&record, now);
+            if *new {
+                forgotten += u64::from(self.recent.add(record.id, record.octets, now));
+                self.sink.gather(entry, &record);
+            }
+        }
+        let metrics = self.known.metrics();
+        if forgotten > 0 {
+            metrics.limit_hits.with_label_values(&["accounting_records"]).inc_by(forgotten);
+        }
+        let written = self.sink.commit(now);
+        metrics.accounting.syncs.with_label_values(&[self.sink.name()]).inc();
+        match &written {
+            Ok(()) => self.answer(group),
+            Err(_) => {
+                metrics.accounting.failures.with_label_values(&[self.sink.name()]).inc();
+                for (entry, _) in group.iter().filter(|(_, new)| *new) {
+                    let Some(record) = entry.record() else { continue };
+                    self.recent.remove(record.id, record.octets);
+                }
+                for (entry, _) in group.iter() {
+                    let reason = gateway_core::reason::Reason::AccountingNotWritten;
+                    metrics.dropped.with_label_values(&[&entry.client.name, reason.label()]).inc();
+                }
+            }
+        }
+        self.say(&written, now);
+    }
+
+    fn answer(&self, group: &[(Arc<Entry>, bool)]) {
+        let last = group.iter().filter(|(entry, new)| entry.durable(*new)).map(|(entry, _)| entry.clone());
+        let done: Vec<Arc<Entry>> = last.collect();
+        if done.is_empty() {
+            return;
+        }
+        self.known.learn(&done);
+        let meters = &self.known.metrics().accounting;
+        let mut listeners: Vec<&Arc<Answers>> = Vec::new();
+        for entry in &done {
+            let client = &*entry.client.name;
+            let (status, impossible) = entry.told();
+            match entry.outcome() {
+                Outcome::Written => meters.records.with_label_values(&[client, status.label()]).inc(),
+                Outcome::Duplicate => meters.duplicates.with_label_values(&[client]).inc(),
+            }
+            if let Some(impossible) = impossible {
+                meters.impossible_times.with_label_values(&[client, impossible.label()]).inc();
+            }
+            if let Some(answers) = entry.answer()
+                && !listeners.iter().any(|known| Arc::ptr_eq(known, answers))
+            {
+                listeners.push(answers);
+            }
+        }
+        listeners.into_iter().for_each(|answers| answers.wake());
+    }
+
+    /// Says that the sink fails, once a minute at most, and that it works again.
+    fn say(&mut self, outcome: &io::Result<()>, now: Timestamp) {
+        let gauge = self.known.metrics().accounting.failing.with_label_values(&[self.sink.name()]);
+        let was = std::mem::replace(&mut self.failing, outcome.is_err());
+        if was != self.failing {
+            gauge.set(self.failing.into());
+        }
+        match (outcome, self.said) {
+            (Ok(()), Some((at, false))) if was => {
+                self.said = Some((at, true));
+                tracing::info!(sink = self.sink.name(), "accounting records get to the disk again");
+            }
+            (Err(error), said) if said.is_none_or(|(at, _)| now.since(at) >= SAY_AGAIN) => {
+                self.said = Some((now, false));
+                tracing::error!(
+                    sink = self.sink.name(), %error,
+                    "accounting records do not get to the disk, and none is answered: make room, or look at the disk"
+                );
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! What an operator may ask of a running node, by whichever door: the socket `control.sock` in `state_dir` today
+//! ([`socket`]). A door reads a [`Command`], [`commands::perform`] does it, and the [`Answer`] goes back.
+//!
+//! On the socket each is one line of JSON: `{"version":1,"command":{"sessions":{"user":"alice"}}}`.
+
+pub mod commands;
+pub mod orders;
+pub mod socket;
+
+use serde::{Deserialize, Serialize};
+
+/// The version of what is said on the socket. A node answers its own version only.
+pub const VERSION: u32 = 1;
+
+/// The longest line of a request, in octets.
+pub const LONGEST_REQUEST: usize = 64 << 10;
+
+/// The longest line of an answer, in octets: more than `MOST_SESSIONS` sessions of an ordinary size.
+pub const LONGEST_ANSWER: usize = 64 << 20;
+
+/// The most sessions that one answer lists.
+pub const MOST_SESSIONS: usize = 20_000;
+
+/// One request.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Request {
+    /// [`VERSION`].
+    pub version: u32,
+    /// What to do.
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Command {
+    /// How this node is.
+    Status {},
+    /// The open sessions that this node was told of.
+    Sessions {
+        /// Of this user, in any spelling.
+        user: Option<String>,
+        /// Of this RADIUS client's name, NAS-Identifier, or address.
+        nas: Option<String>,
+    },
+    /// End sessions: of a user, or one.
+    Disconnect {
+        /// Every session of this user.
+        user: Option<String>,
+        /// The session of this Acct-Session-Id.
+        session: Option<String>,
+        /// At this RADIUS client only.
+        client: Option<String>,
+    },
+    /// Change one session.
+    Coa {
+        /// Its Acct-Session-Id.
+        session: String,
+        /// The RADIUS client, where several have a session of this id.
+        client: Option<String>,
+        /// `Name=value`, at least one.
+        attributes: Vec<String>,
+    },
+    /// Leave new sign-ins to others, finish running ones, end.
+    Drain {
+        /// The longest that may take, in seconds; as configured if left out.
+        deadline: Option<u64>,
+    },
+    /// The nodes that are alive.
+    Nodes {},
+    /// The certificates of all nodes.
+    Certificates {},
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// How the node is.
+    Status(Status),
+    /// Sessions.
+    Sessions {
+        /// The node that was told of them.
+        node: String,
+        /// They.
+        sessions: Vec<SessionLine>,
+        /// Those beyond [`MOST_SESSIONS`].
+        left_out: usize,
+    },
+    /// What each NAS answered.
+    Ordered(Vec<Ordered>),
+    /// It begins.
+    Draining {
+        /// The node that goes.
+        node: String,
+        /// Requests in progress.
+        in_progress: usize,
+        /// The longest it may take, in seconds.
+        deadline: u64,
+    },
+    /// The nodes that are alive.
+    Nodes(Vec<NodeLine>),
+    /// The certificates of all nodes.
+    Certificates(Vec<CertificateLine>),
+    /// It was not done: why, and what to do.
+    Error(String),
+}
+
+/// How a node is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Its name.
+    pub node: String,
+    /// Its release.
+    pub version: String,
+    /// The configuration in force.
+    pub config_version: String,
+    /// Whether it should be sent new sign-ins.
+    pub ready: bool,
+    /// Each check: name, whether it is well, detail.
+    pub checks: Vec<(String, bool, String)>,
+    /// Requests in progress.
+    pub in_progress: usize,
+    /// Prompts that are out.
+    pub pending: usize,
+    /// Open sessions it was told of.
+    pub sessions: usize,
+}
+
+/// One open session. Octets that are no text are shown as U+FFFD.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionLine {
+    /// The user's canonical name.
+    pub user: String,
+    /// Acct-Session-Id.
+    pub session: String,
+    /// The RADIUS client.
+    pub client: String,
+    /// The address that its accounting comes from.
+    pub nas: String,
+    /// NAS-Identifier.
+    pub nas_identifier: Option<String>,
+    /// Calling-Station-Id.
+    pub calling_station: Option<String>,
+    /// Framed-IP-Address.
+    pub framed_ip: Option<String>,
+    /// When it began, in seconds since the Unix epoch.
+    pub started: u64,
+    /// When the NAS was last heard of it.
+    pub last_seen: u64,
+    /// Octets from the user.
+    pub input_octets: u64,
+    /// Octets to the user.
+    pub output_octets: u64,
+}
+
+/// What became of one request to one NAS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ordered {
+    /// The session.
+    pub session: SessionLine,
+    /// Where the request went.
+    pub sent_to: Option<String>,
+    /// `ack`, `nak`, `no_answer` or `not_sent`.
+    pub outcome: String,
+    /// Error-Cause of a NAK.
+    pub error_cause: Option<u32>,
+    /// Why not, in words.
+    pub detail: String,
+    /// The reason's id, for anything but an ACK.
+    pub reason: Option<String>,
+}
+
+/// One node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeLine {
+    /// Its name.
+    pub node: String,
+    /// Where it takes sign-ins.
+    pub address: String,
+    /// Its release.
+    pub version: String,
+    /// `ready`, or the check that is not well.
+    pub state: String,
+    /// Requests in progress.
+    pub in_progress: u64,
+    /// Prompts that are out.
+    pub pending: u64,
+    /// When this life began, in seconds since the Unix epoch, by its own clock.
+    pub started: u64,
+    /// Its last sign of life, by the store's clock.
+    pub seen: u64,
+}
+
+/// One certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateLine {
+    /// The node that has its key.
+    pub node: String,
+    /// The second factor that it is for.
+    pub factor: String,
+    /// SHA-256 over it, in hexadecimal.
+    pub thumbprint: String,
+    /// `in use` or `standby`.
+    pub state: String,
+    /// From when it may be used, in seconds since the Unix epoch.
+    pub not_before: u64,
+    /// Until when.
+    pub not_after: u64,
+}
