@@ -122,7 +122,7 @@ pub(super) async fn begin(inner: Arc<Inner>, question: BeginQuestion, sync: bool
 
 /// The one method to ask by: that of the configuration, or the one that the user wishes for.
 fn method(factor: &EntraFactor, question: &BeginQuestion) -> Option<EntraMethod> {
-    factor.method.or(match question.terms.way? {
+    let wished = || match question.terms.way? {
         // A user who has a push as default, and codes too, is asked for a code without this.
         Way::Code => None,
         // Who is to type codes because a push is easily approved does not get around it by a word.
@@ -130,7 +130,8 @@ fn method(factor: &EntraFactor, question: &BeginQuestion) -> Option<EntraMethod>
         Way::Push => Some(EntraMethod::PhoneAppNotification),
         Way::Phone => Some(EntraMethod::TwoWayVoiceMobile),
         Way::Sms => Some(EntraMethod::OneWaySMS),
-    })
+    };
+    factor.method.or_else(wished)
 }
 
 fn push_users(factor: &EntraFactor, question: &BeginQuestion) -> PushUsers {
