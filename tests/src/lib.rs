@@ -29,6 +29,7 @@ pub mod gateway;
 pub mod metrics;
 pub mod mschap;
 pub mod namespace;
+pub mod process;
 pub mod pyrad;
 pub mod radclient;
 pub mod redis;
