@@ -32,6 +32,7 @@ pub mod metrics;
 pub mod mschap;
 pub mod namespace;
 pub mod peers;
+pub mod process;
 pub mod pyrad;
 pub mod radclient;
 pub mod redis;

@@ -171,7 +171,9 @@ fn a_request_without_a_name_or_a_password_is_refused() {
     assert_eq!(nas.ask(&status).code(), Code::ACCESS_ACCEPT);
     for (request, reason) in [
         (Request::access("alice"), "unsupported_protocol"),
-        (Request::access("alice").with(attribute::CHAP_PASSWORD, &[1; 17]), "unsupported_protocol"),
+        (Request::access("alice").with(attribute::CHAP_PASSWORD, &[1; 17]), "wrong_password"),
+        // MS-CHAP-Response: version 1.
+        (Request::access("alice").with(attribute::VENDOR_SPECIFIC, &[0, 0, 1, 55, 1, 4, 1, 1]), "unsupported_protocol"),
         (Request::access("alice").password(""), "empty_password"),
         (Request::access("al\u{7}ice").password("x"), "bad_identity"),
         (Request::access(" alice").password("x"), "bad_identity"),

@@ -2,46 +2,13 @@
 //! obeys its Disconnect-Request. Who the user is hostapd finds out by itself (EAP-MD5), as Orthrus serves no EAP. Each lives in a
 //! network namespace of its own, so this takes root; `tests/run` installs both.
 
-use std::fs::{self, File};
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::path::Path;
 use tests::namespace::Namespace;
+use tests::process::Process;
 use tests::setup::free_udp_port;
 use tests::{NAS, SECRET, Setup, eventually};
-
-struct Process {
-    child: Child,
-    output: PathBuf,
-}
-
-impl Process {
-    fn start(namespace: &Namespace, program: &str, arguments: &[&str], output: PathBuf) -> Self {
-        let log = File::create(&output).unwrap();
-        let mut command = namespace.command(program);
-        command.args(arguments).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        Self { child: command.spawn().expect("tests/run installs iproute2"), output }
-    }
-
-    fn awaits(&self, text: &str) {
-        eventually(&format!("it prints {text:?}"), || self.output().contains(text).then_some(()));
-    }
-
-    fn output(&self) -> String {
-        fs::read_to_string(&self.output).unwrap_or_default()
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // `ip netns exec` has become the program itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if std::thread::panicking() {
-            eprintln!("--- {} ---\n{}", self.output.display(), self.output());
-        }
-    }
-}
 
 fn write(folder: &Path, name: &str, text: &str) -> String {
     let path = folder.join(name);

@@ -67,6 +67,10 @@ fn redis_a_packet_goes_on_at_the_node_that_knows_it_and_is_answered_where_it_cam
         let pair = Pair::start(lost);
         let challenge = pair.challenge();
         pair.lose_store();
+        // Without the store b gives no signs of life; the connection outlives that.
+        pair.a.await_metrics("b is gone from the list of nodes", |metrics| {
+            metrics.count("orthrus_cluster_nodes", &[("state", "ready")]) == 1
+        });
         let mut nas = pair.b.nas();
         let sent = nas.encode(&pair.answer(&challenge));
         // The client takes no reply from another address than the one it asked.

@@ -369,9 +369,11 @@ impl Lane {
     async fn keep_connected(self: Rc<Self>) {
         let mut pause = Duration::from_millis(50);
         let mut said = String::new();
+        let mut since = Instant::now();
         loop {
             if self.link.borrow().is_some() {
                 self.wanted.notified().await;
+                since = Instant::now();
                 continue;
             }
             match self.connect().await {
@@ -386,6 +388,10 @@ impl Lane {
                         said = error;
                     }
                     self.linked.notify_waiters();
+                    // Said also where nobody signs in, who would find out.
+                    if since.elapsed() >= self.shared.settings.timeout * 2 {
+                        self.lose(&said);
+                    }
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(Duration::from_secs(1));
                 }

@@ -14,7 +14,6 @@ use cluster::{Applied, PacketSeen, StoreError, Watch};
 use gateway_core::attempt::driver::Prompt;
 use gateway_core::attempt::record::{AttemptKey, Owner, PacketDigest};
 use gateway_core::attempt::transition::{CLAIM_HOLDS, Outcome, Transition};
-use gateway_core::entropy::draw;
 use gateway_core::event::{Event, Step};
 use gateway_core::exchange::duplicates::End;
 use gateway_core::exchange::{self, Effect, Input, News, PACKET_DEADLINE, Request, Verdict};
@@ -248,8 +247,10 @@ impl Exchange {
     fn encode(&self, verdict: &Verdict) -> Option<Arc<[u8]>> {
         let packet = Packet::parse(&self.packet).ok()?;
         let secret: &SharedSecret = self.client.secrets.get(self.secret)?;
-        // What only this packet's secret and authenticator can hide goes in last.
-        let salt = u16::from_be_bytes(draw(&mut *self.entropy.borrow_mut()));
+        // What only this packet's secret and authenticator can hide goes in last. The salt need not be random, only the packet's
+        // own (RFC 2548 §2.4.2): so every node gives the same packet the same octets.
+        let [first, second, ..] = self.digest.0;
+        let salt = u16::from_be_bytes([first, second]);
         let whole = verdict
             .session()
             .map(|session| session.attributes(verdict.attributes(), secret, packet.authenticator(), salt));

@@ -4,7 +4,6 @@ use super::stage::Stage;
 use super::verdict::{self, Verdict};
 use super::{Effect, Facts, Held, Question, Turn};
 use crate::attempt::transition::Change;
-use crate::entropy::draw;
 use crate::event::{Ending, Event, Finished, Step};
 use crate::factor::ChangeQuestion;
 use crate::factor::mschap::{MsChap2, Session};
@@ -70,8 +69,9 @@ impl Facts {
         let mut verdict = verdict.not_before(self.request.received.after(attempts.reject_delay));
         if let Some(identifier) = self.mschap {
             let (code, retry) = mschap_error(reason);
-            let challenge = draw(turn.entropy);
-            let value = MsChap2::error(identifier, code, retry, &challenge, attempts.reject_message(reason));
+            // A new challenge that nobody could know before the packet, and that every node gives the same packet.
+            let challenge = &self.request.digest.0;
+            let value = MsChap2::error(identifier, code, retry, challenge, attempts.reject_message(reason));
             verdict = verdict.with_error(&value);
         }
         self.finish(Ending::Reject, Some(reason), Some(verdict), turn)
