@@ -15,6 +15,7 @@
 
 mod identity;
 mod link;
+mod refused;
 #[cfg(test)]
 mod tests;
 pub mod wire;
@@ -26,6 +27,7 @@ use crate::{Counter, Member};
 use gateway_core::attempt::record::Owner;
 use gateway_core::reason::Reason;
 use link::Link;
+use refused::{Refused, of_tls};
 use rustls::pki_types::ServerName;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::future::Future;
@@ -101,18 +103,6 @@ pub struct Peer {
     pub up: bool,
     /// How long it last took to answer.
     pub round_trip: Option<Duration>,
-}
-
-/// What a failed connection was good for.
-struct Refused {
-    reason: Reason,
-    detail: String,
-}
-
-impl Refused {
-    fn new(reason: Reason, detail: impl std::fmt::Display) -> Self {
-        Self { reason, detail: detail.to_string() }
-    }
 }
 
 struct Shared {
@@ -492,19 +482,4 @@ async fn say(stream: &mut (impl AsyncWrite + Unpin), kind: u16, body: &impl serd
     let octets = wire::frame(kind, 0, body).ok_or_else(|| io::Error::other("a first word that is too long"))?;
     stream.write_all(&octets).await?;
     stream.flush().await
-}
-
-/// Whose fault a failure is before the first word was understood.
-fn of_tls(error: &io::Error) -> Refused {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    let reason = match inner {
-        Some(rustls::Error::InvalidCertificate(
-            rustls::CertificateError::NotValidForName | rustls::CertificateError::NotValidForNameContext { .. },
-        )) => Reason::PeerOtherName,
-        Some(rustls::Error::InvalidMessage(_)) => Reason::PeerGarbage,
-        Some(_) => Reason::PeerUntrusted,
-        None if error.kind() == io::ErrorKind::InvalidData => Reason::PeerGarbage,
-        None => Reason::PeerSilent,
-    };
-    Refused::new(reason, error)
 }
