@@ -121,9 +121,9 @@ pub trait Store: Send + Sync {
         Box::pin(async { Ok(Vec::new()) })
     }
 
-    /// Takes a packet for this node. `None`: packets are not shared.
-    fn packet(&self, digest: PacketDigest) -> Option<Asked<PacketSeen>> {
-        let _ = digest;
+    /// Takes a packet for this node. `answers`: it answers a challenge. `None`: such packets are not shared.
+    fn packet(&self, digest: PacketDigest, answers: bool) -> Option<Asked<PacketSeen>> {
+        let _ = (digest, answers);
         None
     }
 

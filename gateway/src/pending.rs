@@ -4,20 +4,14 @@
 
 use crate::actors::messages::{OfferTaken, PromptNews};
 use actix::Recipient;
-use gateway_core::attempt::record::{AttemptKey, PacketDigest};
+use gateway_core::attempt::record::AttemptKey;
 use gateway_core::exchange::News;
 use gateway_core::factor::CodeWanted;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A packet that waits.
-#[derive(Debug)]
-pub struct Waiter {
-    /// Which.
-    pub packet: PacketDigest,
-    /// Its exchange.
-    pub exchange: Recipient<PromptNews>,
-}
+/// The exchange of a packet that waits.
+pub type Waiter = Recipient<PromptNews>;
 
 struct Entry {
     epoch: u64,
@@ -31,7 +25,7 @@ impl Entry {
     fn tell(&self, news: News) {
         // Bounded: a few for each exchange in progress.
         if let Some(waiter) = &self.waiter {
-            waiter.exchange.do_send(PromptNews(news));
+            waiter.do_send(PromptNews(news));
         }
     }
 }
@@ -72,7 +66,8 @@ impl Pending {
         let Some(entry) = entries.get_mut(key).filter(|entry| entry.epoch == epoch) else {
             return Some(News::Look);
         };
-        if entry.waiter.as_ref().is_some_and(|before| before.packet != waiter.packet) {
+        // The same packet by way of another port is another exchange too.
+        if entry.waiter.as_ref().is_some_and(|before| *before != waiter) {
             entry.tell(News::Superseded);
         }
         entry.waiter = Some(waiter);
@@ -80,9 +75,9 @@ impl Pending {
     }
 
     /// A packet waits no longer.
-    pub fn leave(&self, key: &AttemptKey, packet: PacketDigest) {
+    pub fn leave(&self, key: &AttemptKey, exchange: &Waiter) {
         if let Some(entry) = self.entries().get_mut(key) {
-            entry.waiter.take_if(|waiter| waiter.packet == packet);
+            entry.waiter.take_if(|waiter| waiter == exchange);
         }
     }
 

@@ -438,20 +438,18 @@ impl Store for RedisStore {
         self.ask(0, |shared, mut link| async move { shared.certificates(&mut link).await })
     }
 
-    fn packet(&self, digest: PacketDigest) -> Option<crate::Asked<PacketSeen>> {
+    fn packet(&self, digest: PacketDigest, answers: bool) -> Option<crate::Asked<PacketSeen>> {
         let lane = usize::from(digest.0.first().copied().unwrap_or_default());
-        let share = self.shared.settings.share_packets && !self.shared.stats.lost.load(Ordering::Relaxed);
+        let share = (answers || self.shared.settings.share_packets) && !self.shared.stats.lost.load(Ordering::Relaxed);
         share.then(|| self.ask(lane, move |shared, mut link| async move { shared.packet(&mut link, digest).await }))
     }
 
     fn packet_ended(&self, digest: PacketDigest, reply: Option<Arc<[u8]>>) {
-        if self.shared.settings.share_packets {
-            let lane = usize::from(digest.0.first().copied().unwrap_or_default());
-            // Under way whether or not somebody waits for it.
-            drop(self.ask(lane, move |shared, mut link| async move {
-                shared.packet_ended(&mut link, digest, reply.as_deref()).await
-            }));
-        }
+        let lane = usize::from(digest.0.first().copied().unwrap_or_default());
+        // Under way whether or not somebody waits for it.
+        drop(self.ask(lane, move |shared, mut link| async move {
+            shared.packet_ended(&mut link, digest, reply.as_deref()).await
+        }));
     }
 
     fn leave(&self) -> crate::Asked<()> {

@@ -1,4 +1,5 @@
-//! Packets that nodes share, where a first factor must not be asked twice for one packet (`share = "all"`).
+//! Packets that nodes share: those that answer a challenge, which serves once, so that a repeat gets the same reply at another node;
+//! and all of them where a first factor must not be asked twice for one packet (`share = "all"`).
 
 use super::Shared;
 use super::link::{Link, odd};

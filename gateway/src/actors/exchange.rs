@@ -47,12 +47,14 @@ pub struct Exchange {
     reply_to: Option<ReplyTo>,
     wake: Option<SpawnHandle>,
     digest: PacketDigest,
-    /// The attempt whose prompt it waits for.
-    waits_for: Option<Box<AttemptKey>>,
+    /// The attempt whose prompt it waits for, and as whom.
+    waits_for: Option<(Box<AttemptKey>, Waiter)>,
     /// Hears of prompts of the user that another node drives.
     elsewhere: Option<Rc<Watch>>,
     /// How often it found nobody who drives a prompt of this node.
     looks: u8,
+    /// It answers a challenge, which serves once: only nodes that know of each other's replies can repeat one.
+    answers: bool,
     /// Other nodes know that this one has the packet.
     shared_packet: bool,
     /// What it did so far, where there are traces.
@@ -71,7 +73,7 @@ impl Exchange {
         (node, active): (Arc<Node>, Arc<Active>),
         permit: Permit,
     ) -> Self {
-        let (client, digest) = (request.client.clone(), request.digest);
+        let (client, digest, answers) = (request.client.clone(), request.digest, request.state.is_some());
         let (setting, received) = (active.setting.clone(), request.received);
         let core = exchange::Exchange::new(request, setting, &mut *entropy.borrow_mut());
         let trail = node.tracing.as_ref().map(|tracing| trace::packet::Packet::new(tracing, core.id(), received));
@@ -89,6 +91,7 @@ impl Exchange {
             waits_for: None,
             elsewhere: None,
             looks: 0,
+            answers,
             shared_packet: false,
             trail,
             _permit: permit,
@@ -151,7 +154,7 @@ impl Exchange {
                     Some(news) => inputs.push_back(Input::News(news)),
                     None => {}
                 }
-                self.waits_for = Some(Box::new(key));
+                self.waits_for = Some((Box::new(key), self.waiter(ctx)));
             }
             Effect::Answered { key, epoch } => self.node.pending.answered(&key, epoch),
             Effect::WakeAt(at) => self.wake_after(at.since(now), ctx),
@@ -199,7 +202,7 @@ impl Exchange {
         let (key, epoch) = (prompt.key.clone(), prompt.epoch);
         let driver = Driver::new(prompt, (self.node.clone(), self.active.clone())).start();
         self.node.pending.begin(&key, epoch, driver.recipient(), self.waiter(ctx));
-        self.waits_for = Some(Box::new(key));
+        self.waits_for = Some((Box::new(key), self.waiter(ctx)));
     }
 
     /// Nobody drives the prompt here, though this node owns it. It may have ended just now; or the claim is on its way still, and
@@ -232,7 +235,7 @@ impl Exchange {
     }
 
     fn waiter(&self, ctx: &Context<Self>) -> Waiter {
-        Waiter { packet: self.digest, exchange: ctx.address().recipient() }
+        ctx.address().recipient()
     }
 
     /// A transition that must happen whether or not this actor lives to hear of it.
@@ -276,8 +279,8 @@ impl Exchange {
     }
 
     fn settle(&mut self, end: End, not_before: Option<Timestamp>) {
-        if let Some(key) = self.waits_for.take() {
-            self.node.pending.leave(&key, self.digest);
+        if let Some((key, waiter)) = self.waits_for.take() {
+            self.node.pending.leave(&key, &waiter);
         }
         if std::mem::take(&mut self.shared_packet) {
             match &end {
@@ -301,7 +304,7 @@ impl Actor for Exchange {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        match self.node.store.packet(self.digest) {
+        match self.node.store.packet(self.digest, self.answers) {
             None => self.feed(Input::Start, ctx),
             Some(seen) => {
                 let seen = seen.into_actor(self).map(|seen, this, ctx| this.packet_seen(seen, ctx));

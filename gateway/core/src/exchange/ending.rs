@@ -48,8 +48,9 @@ impl Facts {
                 Some(_) => {}
             }
         }
-        // The outcome is not for a packet that is not answered: a repeat gets it.
-        if self.prompted && verdict.is_none() {
+        // The outcome is not for a packet that is not answered: a repeat gets it. One that was superseded has lost it already, and
+        // what superseded it may be the same packet by way of another port.
+        if self.prompted && verdict.is_none() && reason != Some(Reason::Superseded) {
             turn.leave(self.transition(Change::Detach { packet: self.request.digest }));
         }
         turn.effects.push(match verdict {

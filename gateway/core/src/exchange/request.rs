@@ -96,14 +96,15 @@ impl Request {
     }
 }
 
-/// Over client, source and all octets: the same packet has the same digest on every node, whose own addresses differ.
+/// Over client, address and all octets: the same packet has the same digest on every node, whose own addresses differ. The port
+/// is not in it, because a balancer may give each datagram one of its own; the Request Authenticator, of 16 random octets, tells
+/// packets of one address apart.
 pub fn digest(packet: &Packet<'_>, client: &Client, source: SocketAddr) -> PacketDigest {
     let mut hash = Sha256::new();
     match source.ip() {
         std::net::IpAddr::V4(ip) => hash.update(ip.to_ipv6_mapped().octets()),
         std::net::IpAddr::V6(ip) => hash.update(ip.octets()),
     }
-    hash.update(source.port().to_be_bytes());
     hash.update(client.name.as_bytes());
     hash.update([0]);
     hash.update(packet.bytes());
