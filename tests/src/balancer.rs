@@ -9,6 +9,8 @@ use tempfile::TempDir;
 
 /// A running nginx that sends each datagram to the next node. Dropping it kills it.
 ///
+/// It keeps two connections for each datagram until `proxy_timeout`, so that the usual 1,024 are soon used up.
+///
 /// All is on loopback: what the nodes see as the NAS's address is 127.0.0.1 without `transparent`, and each datagram comes
 /// from a port of its own, as with `proxy_bind $remote_addr transparent`.
 pub struct Balancer {
@@ -32,7 +34,7 @@ impl Balancer {
         let config = format!(
             "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\n\
              daemon off; master_process off; pid {place}/pid; error_log {place}/log info;\n\
-             events {{ worker_connections 1024; }}\n\
+             worker_rlimit_nofile 65536; events {{ worker_connections 32768; }}\n\
              stream {{ upstream nodes {{ {servers} }}\n\
              server {{ listen {address} udp; proxy_pass nodes; proxy_requests 1; proxy_timeout 120s; }} }}\n"
         );

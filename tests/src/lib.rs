@@ -27,6 +27,7 @@ pub mod collector;
 pub mod cut;
 pub mod dae;
 pub mod entra;
+pub mod fleet;
 pub mod gateway;
 pub mod metrics;
 pub mod mschap;
