@@ -39,6 +39,7 @@ pub mod radclient;
 pub mod redis;
 pub mod relay;
 pub mod restless;
+pub mod sentinel;
 pub mod setup;
 pub mod token;
 pub mod vectors;

@@ -8,6 +8,7 @@ use gateway_core::radius::Code;
 use std::time::Duration;
 use tests::entra::{password, setup, upn};
 use tests::fleet::{Fleet, Tally};
+use tests::sentinel::Sentinels;
 use tests::{Balancer, Client, Gateway, Redis, SECRET, Setup, eventually, wait};
 
 fn long() -> bool {
@@ -182,6 +183,22 @@ fn nginx_a_store_that_is_restarted_or_wiped_doubles_no_prompt() {
         assert_eq!((restarted.doubled, restarted.unanswered), (0, 0), "{restarted:?}");
         let wiped = trouble(mode, "Redis wiped", |redis, _, _| assert_eq!(redis.cli(&["flushall"]), "OK"));
         assert_eq!((wiped.doubled, wiped.unanswered), (0, 0), "{wiped:?}");
+    }
+}
+
+#[test]
+fn nginx_a_store_that_fails_over_doubles_no_prompt() {
+    for mode in if long() { &["refuse", "local"][..] } else { &["refuse"] } {
+        let mut sentinels = Sentinels::start();
+        let mut fleet = Fleet::start(people(20.0, if long() { 40.0 } else { 12.0 }), sentinels.primary(), |setup| {
+            setup.set("cluster.when_store_is_lost", *mode).behind(&sentinels)
+        });
+        let tally = fleet.sign_in_during(20.0, |_, _| {
+            wait::pass(Duration::from_secs(4));
+            sentinels.fail_over();
+        });
+        told(&format!("Redis failed over, {mode}"), &tally);
+        assert_eq!((tally.doubled, tally.unanswered), (0, 0), "{tally:?}");
     }
 }
 
