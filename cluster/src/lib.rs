@@ -128,8 +128,8 @@ pub trait Store: Send + Sync {
     }
 
     /// What became of a packet that was taken; without a reply it may come again.
-    fn packet_ended(&self, digest: PacketDigest, reply: Option<Arc<[u8]>>) {
-        let _ = (digest, reply);
+    fn packet_ended(&self, digest: PacketDigest, ticket: Ticket, reply: Option<Arc<[u8]>>) {
+        let _ = (digest, ticket, reply);
     }
 
     /// The node is going: others need not wait for its silence.
@@ -141,11 +141,15 @@ pub trait Store: Send + Sync {
 /// An answer of a shared store.
 pub type Asked<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
 
+/// That a node has taken a packet: what it wrote, and nobody else can have written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ticket(Vec<u8>);
+
 /// What nodes know of a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PacketSeen {
-    /// Nobody has it: it is the asking node's now.
-    New,
+    /// Nobody has it: it is the asking node's now, under this.
+    New(Ticket),
     /// Another node has it in progress, and will answer.
     Pending,
     /// It was answered with these octets.

@@ -31,7 +31,7 @@ use crate::keys::Keys;
 use crate::membership::{Member, Members, Says};
 use crate::sealed::{HEADER, Header, Sealer, Unopened};
 use crate::stats::Stats;
-use crate::{Applied, Health, Journal, PacketSeen, Store, StoreError};
+use crate::{Applied, Health, Journal, PacketSeen, Store, StoreError, Ticket};
 use gateway_core::attempt::bundle::{decode_bundle, encode_bundle};
 use gateway_core::attempt::codec::Undecodable;
 use gateway_core::attempt::record::{Owner, PacketDigest};
@@ -444,11 +444,11 @@ impl Store for RedisStore {
         share.then(|| self.ask(lane, move |shared, mut link| async move { shared.packet(&mut link, digest).await }))
     }
 
-    fn packet_ended(&self, digest: PacketDigest, reply: Option<Arc<[u8]>>) {
+    fn packet_ended(&self, digest: PacketDigest, ticket: Ticket, reply: Option<Arc<[u8]>>) {
         let lane = usize::from(digest.0.first().copied().unwrap_or_default());
         // Under way whether or not somebody waits for it.
         drop(self.ask(lane, move |shared, mut link| async move {
-            shared.packet_ended(&mut link, digest, reply.as_deref()).await
+            shared.packet_ended(&mut link, digest, &ticket, reply.as_deref()).await
         }));
     }
 

@@ -4,9 +4,9 @@
 use super::Shared;
 use super::link::{Link, odd};
 use super::scripts::REPLACE;
-use crate::PacketSeen;
 use crate::keys::{PACKET_LIVES, REPLY_LIVES};
 use crate::sealed::Header;
+use crate::{PacketSeen, Ticket};
 use gateway_core::attempt::record::{Owner, PacketDigest};
 use gateway_core::time::Timestamp;
 use redis::{Pipeline, RedisError, Value};
@@ -24,14 +24,11 @@ impl Shared {
     pub(super) async fn packet(&self, link: &mut Link, digest: PacketDigest) -> Result<PacketSeen, RedisError> {
         let key = self.keys.packet(&digest.0);
         let ours = self.seal_packet(&key, &Body::Pending(self.owner.clone()))?;
-        let mut known = Vec::new();
+        let mut there = take(link, &key, &ours).await?;
         // At most one dead owner after another.
         for _ in 0..3 {
-            let there = replace(link, &key, &known, &ours, PACKET_LIVES).await?;
-            if there == ours {
-                return Ok(PacketSeen::New);
-            }
-            let body = match self.sealer.open(&key, &there) {
+            let Some(found) = there else { return Ok(PacketSeen::New(Ticket(ours))) };
+            let body = match self.sealer.open(&key, &found) {
                 Ok((_, octets)) => postcard::from_bytes(&octets).ok(),
                 Err(unopened) => {
                     let _ = self.count(unopened);
@@ -41,12 +38,15 @@ impl Shared {
             match body {
                 Some(Body::Replied(reply)) => return Ok(PacketSeen::Replied(reply)),
                 Some(Body::Pending(owner)) if !self.members.is_dead(&owner) => return Ok(PacketSeen::Pending),
-                Some(Body::Pending(_)) => known = there,
+                Some(Body::Pending(_)) => {
+                    let now = replace(link, &key, &found, &ours, PACKET_LIVES).await?;
+                    there = (now != ours).then_some(now);
+                }
                 // It cannot be believed: whoever may have it answers, or nobody.
                 None => return Ok(PacketSeen::Pending),
             }
         }
-        Ok(PacketSeen::Pending)
+        Ok(if there.is_none() { PacketSeen::New(Ticket(ours)) } else { PacketSeen::Pending })
     }
 
     /// What became of a packet that this node took; `None`: nothing, and it may come again.
@@ -54,23 +54,16 @@ impl Shared {
         &self,
         link: &mut Link,
         digest: PacketDigest,
+        ticket: &Ticket,
         reply: Option<&[u8]>,
     ) -> Result<(), RedisError> {
         let key = self.keys.packet(&digest.0);
-        // A node that seemed to be dead may have lost the packet to another, which may have answered it.
-        let mut pipeline = Pipeline::new();
-        pipeline.add_command(redis::cmd("GET").arg(&key).to_owned());
-        let found = link.run(&key, pipeline).await?.into_iter().next().unwrap_or_default().extract_error()?;
-        let Value::BulkString(there) = found else { return Ok(()) };
-        let body = self.sealer.open(&key, &there).ok().and_then(|(_, octets)| postcard::from_bytes(&octets).ok());
-        if !matches!(body, Some(Body::Pending(owner)) if owner == self.owner) {
-            return Ok(());
-        }
         let value = match reply {
             Some(reply) => self.seal_packet(&key, &Body::Replied(reply.to_vec()))?,
             None => Vec::new(),
         };
-        replace(link, &key, &there, &value, REPLY_LIVES).await.map(drop)
+        // A node that seemed to be dead may have lost the packet to another, which may have answered it.
+        replace(link, &key, &ticket.0, &value, REPLY_LIVES).await.map(drop)
     }
 
     fn seal_packet(&self, key: &str, body: &Body) -> Result<Vec<u8>, RedisError> {
@@ -80,13 +73,37 @@ impl Shared {
     }
 }
 
+/// Puts `ours` there if there is nothing; what there is otherwise.
+async fn take(link: &mut Link, key: &str, ours: &[u8]) -> Result<Option<Vec<u8>>, RedisError> {
+    let mut call = redis::cmd("SET");
+    call.arg(key).arg(ours).arg("NX").arg("GET").arg("PX").arg(PACKET_LIVES.as_millis().to_string());
+    match run(link, key, call).await? {
+        Value::Nil => Ok(None),
+        Value::BulkString(there) => Ok(Some(there)),
+        _ => Err(odd("no value")),
+    }
+}
+
 async fn replace(link: &mut Link, key: &str, known: &[u8], new: &[u8], lives: Duration) -> Result<Vec<u8>, RedisError> {
-    let mut call = REPLACE.call(false, &[key]);
-    call.arg(known).arg(new).arg(lives.as_millis().to_string());
-    let mut pipeline = Pipeline::new();
-    pipeline.add_command(call);
-    match link.run(key, pipeline).await?.into_iter().next().unwrap_or_default().extract_error()? {
+    let call = |by_digest| {
+        let mut call = REPLACE.call(by_digest, &[key]);
+        call.arg(known).arg(new).arg(lives.as_millis().to_string());
+        call
+    };
+    let answer = match run(link, key, call(true)).await {
+        Err(error) if error.kind() == redis::ErrorKind::Server(redis::ServerErrorKind::NoScript) => {
+            run(link, key, call(false)).await?
+        }
+        answer => answer?,
+    };
+    match answer {
         Value::BulkString(there) => Ok(there),
         _ => Err(odd("no value")),
     }
+}
+
+async fn run(link: &mut Link, key: &str, call: redis::Cmd) -> Result<Value, RedisError> {
+    let mut pipeline = Pipeline::new();
+    pipeline.add_command(call);
+    link.run(key, pipeline).await?.into_iter().next().unwrap_or_default().extract_error()
 }

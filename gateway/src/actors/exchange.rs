@@ -10,7 +10,7 @@ use crate::node::{Active, Node, Permit};
 use crate::pending::Waiter;
 use crate::telemetry::trace;
 use actix::prelude::*;
-use cluster::{Applied, PacketSeen, StoreError, Watch};
+use cluster::{Applied, PacketSeen, StoreError, Ticket, Watch};
 use gateway_core::attempt::driver::Prompt;
 use gateway_core::attempt::record::{AttemptKey, Owner, PacketDigest};
 use gateway_core::attempt::transition::{CLAIM_HOLDS, Outcome, Transition};
@@ -56,7 +56,7 @@ pub struct Exchange {
     /// It answers a challenge, which serves once: only nodes that know of each other's replies can repeat one.
     answers: bool,
     /// Other nodes know that this one has the packet.
-    shared_packet: bool,
+    ticket: Option<Ticket>,
     /// What it did so far, where there are traces.
     trail: Option<Box<trace::packet::Packet>>,
     _permit: Permit,
@@ -92,7 +92,7 @@ impl Exchange {
             elsewhere: None,
             looks: 0,
             answers,
-            shared_packet: false,
+            ticket: None,
             trail,
             _permit: permit,
         }
@@ -172,8 +172,8 @@ impl Exchange {
     /// What other nodes know of this packet.
     fn packet_seen(&mut self, seen: Result<PacketSeen, StoreError>, ctx: &mut Context<Self>) {
         match seen {
-            Ok(PacketSeen::New) => {
-                self.shared_packet = true;
+            Ok(PacketSeen::New(ticket)) => {
+                self.ticket = Some(ticket);
                 self.feed(Input::Start, ctx);
             }
             // The store is lost, and what that means the attempt's own transitions find out.
@@ -282,10 +282,10 @@ impl Exchange {
         if let Some((key, waiter)) = self.waits_for.take() {
             self.node.pending.leave(&key, &waiter);
         }
-        if std::mem::take(&mut self.shared_packet) {
+        if let Some(ticket) = self.ticket.take() {
             match &end {
-                End::Replied(reply) => self.node.store.packet_ended(self.digest, Some(reply.clone())),
-                End::Forgotten => self.node.store.packet_ended(self.digest, None),
+                End::Replied(reply) => self.node.store.packet_ended(self.digest, ticket, Some(reply.clone())),
+                End::Forgotten => self.node.store.packet_ended(self.digest, ticket, None),
                 // As if it had been answered: it stays so for others too.
                 End::Discarded => {}
             }

@@ -75,6 +75,12 @@ pub(crate) struct Servers {
     /// Both servers write one line per sign-in. Neither does without it.
     #[arg(long)]
     pub(crate) log: bool,
+    /// The Redis that Orthrus keeps its records in, as in a cluster; without it they are in its memory.
+    #[arg(long)]
+    pub(crate) redis: Option<SocketAddr>,
+    /// With --redis: what is shared, second_factor or all.
+    #[arg(long, default_value = "second_factor", requires = "redis")]
+    pub(crate) share: String,
 }
 
 #[derive(Args)]

@@ -34,6 +34,7 @@ pub(crate) fn prepare(setup: &Setup<'_>) -> Result<Command> {
     let state = setup.dir.join("state");
     DirBuilder::new().recursive(true).mode(0o700).create(&state)?;
     secret_file(&setup.dir.join("secret"), SECRET)?;
+    secret_file(&setup.dir.join("cluster-key"), "a key of a benchmark, which has 32 octets and more")?;
     secret_file(&setup.dir.join("users.toml"), &users(setup)?)?;
     let file = setup.dir.join("orthrus.toml");
     secret_file(&file, &configuration(setup)?)?;
@@ -89,6 +90,16 @@ fn tokens(setup: &Setup<'_>) -> Result<String> {
     Ok(text)
 }
 
+/// The section for a shared store, if there is one; its records have a prefix of their own, so that no run finds those of another.
+pub(crate) fn cluster(servers: &Servers) -> String {
+    let Some(address) = servers.redis else { return String::new() };
+    let (share, prefix) = (&servers.share, std::process::id());
+    format!(
+        "\n[cluster]\nstore = \"redis\"\nnode_id = \"bench\"\nkey_file = \"cluster-key\"\nshare = \"{share}\"\n\n\
+         [cluster.redis]\naddresses = [\"{address}\"]\nprefix = \"bench-{prefix}\"\n"
+    )
+}
+
 fn configuration(setup: &Setup<'_>) -> Result<String> {
     let mut text = String::new();
     let (log, level) = if setup.servers.log { (true, "info") } else { (false, "warn") };
@@ -139,6 +150,7 @@ reply = {{ Class = "{CLASS}", Filter-Id = "{FILTER_ID}" }}
     } else {
         text.push_str("second_factor = \"off\"\n");
     }
+    text.push_str(&cluster(setup.servers));
     if setup.scenario == Scenario::Accounting {
         write!(text, "\n[accounting]\nlisten = [\"{}\"]\nfolder = \"accounting\"\n", setup.listen)?;
     }

@@ -108,6 +108,8 @@ name = "phones"
 reply = {{ Class = "{CLASS}", Filter-Id = "{FILTER_ID}" }}
 "#
         );
+        let text = text + &orthrus::cluster(&arguments.servers);
+        write("cluster-key", "a key of a benchmark, which has 32 octets and more")?;
         write("orthrus.toml", &text)?;
         let mut command = Command::new(orthrus::program(&arguments.servers)?);
         command.args(["serve", "--config"]).arg(&file);
