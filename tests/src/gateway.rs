@@ -35,6 +35,27 @@ impl Gateway {
         gateway
     }
 
+    /// As [`start_unready`](Self::start_unready), on a machine whose clock is off by so many seconds (libfaketime).
+    ///
+    /// # Panics
+    ///
+    /// libfaketime is not installed.
+    pub fn start_with_clock_off(setup: Setup, seconds: i64) -> Self {
+        let library = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"]
+            .map(|folder| Path::new(folder).join("faketime/libfaketimeMT.so.1"))
+            .into_iter()
+            .find(|path| path.exists())
+            .expect("tests/run installs libfaketime");
+        let folder = tempfile::tempdir().expect("there is a folder for temporary files");
+        setup.write(folder.path());
+        let mut command = program(folder.path());
+        command.env("LD_PRELOAD", library).env("FAKETIME", format!("{seconds:+}")).env("DONT_FAKE_MONOTONIC", "1");
+        let child = command.spawn().expect("orthrus can be run");
+        let gateway = Self { folder, child, addresses: setup.addresses(), admin: setup.admin() };
+        eventually("the gateway listens", || metrics::get(gateway.admin, "/livez").is_ok().then_some(()));
+        gateway
+    }
+
     /// Writes the setup and starts the program, which is not to get ready; waits until it can say so.
     pub fn start_unready(setup: Setup) -> Self {
         let folder = tempfile::tempdir().expect("there is a folder for temporary files");
@@ -243,14 +264,18 @@ pub fn run(folder: &Path, arguments: &[&str], input: &str) -> Output {
 }
 
 fn spawn(folder: &Path) -> Child {
+    program(folder).spawn().expect("orthrus can be run")
+}
+
+fn program(folder: &Path) -> Command {
     let log = OpenOptions::new().create(true).append(true).open(folder.join("log"));
     let log: File = log.expect("the folder is ours");
-    Command::new(crate::binary::orthrus())
+    let mut command = Command::new(crate::binary::orthrus());
+    command
         .args(["serve", "--config", "orthrus.toml"])
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(log.try_clone().expect("there are descriptors"))
-        .stderr(log)
-        .spawn()
-        .expect("orthrus can be run")
+        .stderr(log);
+    command
 }
