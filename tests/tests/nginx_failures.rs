@@ -53,7 +53,9 @@ fn nginx_the_prompting_node_is_killed_at_any_moment() {
             cloud.person(user).approve();
             wait::pass(seconds());
         }
-        let owner = nodes.iter().zip(&counts).position(|(node, count)| received(node) > *count).expect("one has it");
+        let owner = eventually("one node has it", || {
+            nodes.iter().zip(&counts).position(|(node, count)| received(node) > *count)
+        });
         let windows = ["owner_died", "answer_died_with_owner"];
         let others = |nodes: &[Gateway]| {
             let alive = nodes.iter().enumerate().filter(|(index, _)| *index != owner).map(|(_, node)| node.metrics());
