@@ -128,8 +128,8 @@ pub trait Store: Send + Sync {
     }
 
     /// What became of a packet that was taken; without a reply it may come again.
-    fn packet_ended(&self, digest: PacketDigest, ticket: Ticket, reply: Option<Arc<[u8]>>) {
-        let _ = (digest, ticket, reply);
+    fn packet_ended(&self, ticket: Ticket, reply: Option<Arc<[u8]>>) {
+        let _ = (ticket, reply);
     }
 
     /// The node is going: others need not wait for its silence.
@@ -143,7 +143,10 @@ pub type Asked<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
 
 /// That a node has taken a packet: what it wrote, and nobody else can have written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ticket(Vec<u8>);
+pub struct Ticket {
+    key: String,
+    value: Vec<u8>,
+}
 
 /// What nodes know of a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]

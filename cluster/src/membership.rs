@@ -3,11 +3,12 @@
 //! An owner is dead when the store has been reachable for `cluster.dead_after` without a sign of its incarnation. Two nodes with one
 //! name show in it too: the one that started later must not serve.
 
-use crate::sealed::{Header, Sealer};
+use crate::sealed::{Header, NEWEST, OLDEST, Sealer};
 use gateway_core::attempt::record::Owner;
 use gateway_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,8 @@ pub struct Member {
     pub started: Timestamp,
     /// Its last sign of life, by the store's clock.
     pub seen: Timestamp,
+    /// The newest version of records that it opens.
+    pub records: u8,
     /// What it says.
     pub says: Says,
 }
@@ -57,6 +60,10 @@ pub(crate) struct Members {
     owner: Owner,
     started: Timestamp,
     dead_after: Duration,
+    /// The newest version of records that is to be written.
+    newest: u8,
+    /// The one that everybody alive opens.
+    records: AtomicU8,
     inner: Mutex<Inner>,
 }
 
@@ -72,8 +79,14 @@ struct Inner {
 }
 
 impl Members {
-    pub(crate) fn new(owner: Owner, started: Timestamp, dead_after: Duration) -> Self {
-        Self { owner, started, dead_after, inner: Mutex::default() }
+    pub(crate) fn new(owner: Owner, started: Timestamp, dead_after: Duration, newest: u8) -> Self {
+        let records = AtomicU8::new(OLDEST);
+        Self { owner, started, dead_after, newest, records, inner: Mutex::default() }
+    }
+
+    /// The version to write records as: the newest that every node opens, and the oldest until the others were heard of.
+    pub(crate) fn records(&self) -> u8 {
+        self.records.load(Ordering::Relaxed)
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -103,8 +116,8 @@ impl Members {
         let body = Body { node: self.owner.node.as_ref().to_owned(), started: self.started, says };
         let header = Header { serial: 0, epoch: 0, expires: Timestamp::default() };
         let octets = postcard::to_allocvec(&body).unwrap_or_default();
-        let octets = postcard::to_extend(&body.says.peers, octets).unwrap_or_default();
-        sealer.seal(&format!("{key}/{}", self.field()), header, &octets).unwrap_or_default()
+        let octets = postcard::to_extend(&(&body.says.peers, NEWEST), octets).unwrap_or_default();
+        sealer.seal(OLDEST, &format!("{key}/{}", self.field()), header, &octets).unwrap_or_default()
     }
 
     /// Takes the store's answer: field and value for each. What does not open is nobody; how many those were. `conflict` is set
@@ -118,6 +131,11 @@ impl Members {
             }
         }
         members.sort_by(|a, b| (&a.owner.node, a.owner.incarnation).cmp(&(&b.owner.node, b.owner.incarnation)));
+        let records = members.iter().map(|member| member.records).fold(self.newest, u8::min).max(OLDEST);
+        let before = self.records.swap(records, Ordering::Relaxed);
+        if before != records {
+            tracing::info!(before, now = records, "records are written as the newest version that all nodes open");
+        }
         let mut inner = self.inner();
         let mut conflict = false;
         let rivals = members
@@ -160,12 +178,14 @@ fn member(sealer: &Sealer, key: &str, field: &str, value: &[u8]) -> Option<Membe
     let sealed = value.get(space + 1..)?;
     let (_, octets) = sealer.open(&format!("{key}/{field}"), sealed).ok()?;
     let (mut body, more): (Body, _) = postcard::take_from_bytes(&octets).ok()?;
-    // A node of the first release says nothing there.
-    body.says.peers = postcard::from_bytes(more).unwrap_or_default();
+    // Earlier releases say less, or nothing.
+    let (peers, more) = postcard::take_from_bytes(more).unwrap_or_default();
+    body.says.peers = peers;
+    let records = postcard::from_bytes(more).unwrap_or(OLDEST);
     let incarnation = u64::from_str_radix(field, 16).ok()?;
     let owner = Owner { node: body.node.into(), incarnation };
     let seen = Timestamp::from_micros(millis.saturating_mul(1_000));
-    Some(Member { owner, started: body.started, seen, says: body.says })
+    Some(Member { owner, started: body.started, seen, records, says: body.says })
 }
 
 #[cfg(test)]
@@ -176,7 +196,7 @@ mod tests {
     const LIVES: Duration = Duration::from_secs(5);
 
     fn members(node: &str, incarnation: u64, started: u64) -> Members {
-        Members::new(Owner { node: node.into(), incarnation }, Timestamp::from_secs(started), LIVES)
+        Members::new(Owner { node: node.into(), incarnation }, Timestamp::from_secs(started), LIVES, NEWEST)
     }
 
     fn sign(of: &Members, sealer: &Sealer, millis: u64) -> (String, Vec<u8>) {

@@ -1,7 +1,7 @@
 //! What a shared store counts, for whoever shows metrics.
 
 use gateway_core::time::Timestamp;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 
 /// Counters and states of a store.
 #[derive(Debug, Default)]
@@ -32,6 +32,8 @@ pub struct Stats {
     pub conflict: AtomicBool,
     /// How far the clock of the store is ahead of this node's, in µs.
     pub skew: AtomicI64,
+    /// The version that this node writes records as: the newest that every node opens.
+    pub records: AtomicU8,
 }
 
 impl Stats {

@@ -60,6 +60,7 @@ fn settings(config: &Config, redis: &Redis) -> Settings {
         prefix: redis.prefix.clone(),
         limit: config.limits.attempts,
         wrong_codes_window: config.limits.wrong_codes_window,
+        newest_records: config.cluster.newest_records,
         share_packets: config.cluster.share == Share::All,
         when_lost: match config.cluster.when_store_is_lost {
             WhenStoreIsLost::Local => WhenLost::Local,

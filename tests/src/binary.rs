@@ -14,14 +14,28 @@ pub fn orthrus() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| match std::env::var_os("ORTHRUS_BIN") {
         Some(program) => program.into(),
-        None => build(),
+        None => build(&[]),
     })
 }
 
-fn build() -> PathBuf {
+/// A build that stands for the release before: `ORTHRUS_PREVIOUS_BIN`, or what cargo builds, in a folder of its own.
+///
+/// # Panics
+///
+/// It does not build.
+pub fn previous() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| match std::env::var_os("ORTHRUS_PREVIOUS_BIN") {
+        Some(program) => program.into(),
+        None => build(&["--features", "previous-records", "--target-dir", "target/previous"]),
+    })
+}
+
+fn build(more: &[&str]) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(["build", "--quiet", "--package", "gateway", "--bin", "orthrus", "--message-format", "json"]);
+    command.args(more);
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }

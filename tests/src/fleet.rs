@@ -3,7 +3,7 @@
 
 use crate::cut::Cut;
 use crate::entra::{password, setup};
-use crate::{Balancer, Client, Gateway, SECRET, Setup, wait};
+use crate::{Balancer, Client, Gateway, Release, SECRET, Setup, wait};
 use entra_cloud::{Cloud, Settings};
 use gateway_core::radius::Code;
 use std::net::SocketAddr;
@@ -32,13 +32,18 @@ pub struct Fleet {
 impl Fleet {
     /// Starts it with so many people, whose phones approve after a while, and this store. `change` is of each node's setup.
     pub fn start(people: usize, store: SocketAddr, change: impl Fn(Setup) -> Setup) -> Self {
+        Self::start_as(Release::This, people, store, change)
+    }
+
+    /// As [`start`](Self::start), with nodes of a release.
+    pub fn start_as(release: Release, people: usize, store: SocketAddr, change: impl Fn(Setup) -> Setup) -> Self {
         let cloud = Cloud::start(Settings { takes: Duration::from_secs(2), ..Settings::default() });
         let users: Vec<String> = (0..people).map(|number| format!("approve@p{number}.example")).collect();
         let names: Vec<&str> = users.iter().map(String::as_str).collect();
         let cables: Vec<Cut> = (0..3).map(|_| Cut::to(store)).collect();
         let node = |(name, cable): (&str, &Cut)| {
             let setup = setup(&cloud, &names).set("attempts.repeat_window", "10s").of_entra("begin", "polled");
-            change(setup.sharing_at(cable.address(), name)).start()
+            Gateway::start_as(change(setup.sharing_at(cable.address(), name)), release)
         };
         let nodes: Vec<Gateway> = ["a", "b", "c"].into_iter().zip(&cables).map(node).collect();
         let balancer = Balancer::start(&nodes.iter().map(Gateway::address).collect::<Vec<_>>());

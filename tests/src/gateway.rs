@@ -20,6 +20,15 @@ pub struct Gateway {
     admin: SocketAddr,
 }
 
+/// Which release of the program it is.
+#[derive(Clone, Copy)]
+pub enum Release {
+    /// This one.
+    This,
+    /// A build that stands for the one before: its records are of the version before.
+    Previous,
+}
+
 impl Gateway {
     /// Writes the setup, starts the program and waits until it is ready.
     ///
@@ -27,9 +36,18 @@ impl Gateway {
     ///
     /// It does not get ready; its log is shown.
     pub fn start(setup: Setup) -> Self {
+        Self::start_as(setup, Release::This)
+    }
+
+    /// As [`start`](Self::start), of a release.
+    ///
+    /// # Panics
+    ///
+    /// As it does.
+    pub fn start_as(setup: Setup, release: Release) -> Self {
         let folder = tempfile::tempdir().expect("there is a folder for temporary files");
         setup.write(folder.path());
-        let child = spawn(folder.path());
+        let child = spawn(folder.path(), release);
         let mut gateway = Self { folder, child, addresses: setup.addresses(), admin: setup.admin() };
         gateway.await_ready();
         gateway
@@ -48,7 +66,7 @@ impl Gateway {
             .expect("tests/run installs libfaketime");
         let folder = tempfile::tempdir().expect("there is a folder for temporary files");
         setup.write(folder.path());
-        let mut command = program(folder.path());
+        let mut command = program(folder.path(), Release::This);
         command.env("LD_PRELOAD", library).env("FAKETIME", format!("{seconds:+}")).env("DONT_FAKE_MONOTONIC", "1");
         let child = command.spawn().expect("orthrus can be run");
         let gateway = Self { folder, child, addresses: setup.addresses(), admin: setup.admin() };
@@ -60,7 +78,7 @@ impl Gateway {
     pub fn start_unready(setup: Setup) -> Self {
         let folder = tempfile::tempdir().expect("there is a folder for temporary files");
         setup.write(folder.path());
-        let child = spawn(folder.path());
+        let child = spawn(folder.path(), Release::This);
         let gateway = Self { folder, child, addresses: setup.addresses(), admin: setup.admin() };
         eventually("the gateway says that it is not ready", || {
             metrics::get(gateway.admin, "/readyz").is_ok_and(|(status, _)| status == 503).then_some(())
@@ -94,8 +112,13 @@ impl Gateway {
 
     /// Starts it again in the same folder, after [`stop`](Self::stop) or [`kill`](Self::kill).
     pub fn start_again(&mut self) {
+        self.start_again_as(Release::This);
+    }
+
+    /// As [`start_again`](Self::start_again), after an upgrade or on the way back.
+    pub fn start_again_as(&mut self, release: Release) {
         assert!(self.child.try_wait().expect("it is our child").is_some(), "it still runs");
-        self.child = spawn(self.folder.path());
+        self.child = spawn(self.folder.path(), release);
         self.await_ready();
     }
 
@@ -263,14 +286,17 @@ pub fn run(folder: &Path, arguments: &[&str], input: &str) -> Output {
     child.wait_with_output().expect("it ends")
 }
 
-fn spawn(folder: &Path) -> Child {
-    program(folder).spawn().expect("orthrus can be run")
+fn spawn(folder: &Path, release: Release) -> Child {
+    program(folder, release).spawn().expect("orthrus can be run")
 }
 
-fn program(folder: &Path) -> Command {
+fn program(folder: &Path, release: Release) -> Command {
     let log = OpenOptions::new().create(true).append(true).open(folder.join("log"));
     let log: File = log.expect("the folder is ours");
-    let mut command = Command::new(crate::binary::orthrus());
+    let mut command = Command::new(match release {
+        Release::This => crate::binary::orthrus(),
+        Release::Previous => crate::binary::previous(),
+    });
     command
         .args(["serve", "--config", "orthrus.toml"])
         .current_dir(folder)

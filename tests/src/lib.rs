@@ -47,7 +47,7 @@ pub mod wait;
 
 pub use balancer::Balancer;
 pub use client::{Client, Reply, Request};
-pub use gateway::Gateway;
+pub use gateway::{Gateway, Release};
 pub use redis::Redis;
 pub use relay::{Faults, Relay};
 pub use restless::Restless;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tests::entra::{password, setup, upn};
 use tests::fleet::{Fleet, Tally};
 use tests::sentinel::Sentinels;
-use tests::{Balancer, Client, Gateway, Redis, SECRET, Setup, eventually, wait};
+use tests::{Balancer, Client, Gateway, Redis, Release, SECRET, Setup, eventually, wait};
 
 fn long() -> bool {
     std::env::var_os("ORTHRUS_LONG").is_some()
@@ -157,6 +157,56 @@ fn nginx_a_rolling_restart_loses_nobody() {
     });
     told(&format!("rolling restart of three nodes at {rate} a second"), &tally);
     assert_eq!((tally.lost(), tally.doubled), (0, 0), "{tally:?}");
+}
+
+/// The version that a node writes records as.
+fn writes(node: &Gateway, version: u64) {
+    node.await_metrics(&format!("it writes version {version}"), |metrics| {
+        metrics.count("orthrus_store_records_version", &[]) == version
+    });
+}
+
+/// Nobody was lost, or asked twice, or had a record that a node could not read.
+fn upgraded(what: &str, fleet: &Fleet, tally: &Tally) {
+    told(what, tally);
+    let unread = |node: &Gateway| node.metrics().count("orthrus_store_events_total", &[("event", "other_version")]);
+    let unread: u64 = fleet.nodes.iter().map(unread).sum();
+    assert_eq!((tally.lost(), tally.doubled, unread), (0, 0, 0), "{tally:?}");
+}
+
+#[test]
+fn nginx_a_rolling_upgrade_from_the_previous_version_of_records_loses_nobody() {
+    let rate = f64::from(u32::try_from(number("ORTHRUS_RATE", if long() { 200 } else { 50 })).unwrap_or(50));
+    let redis = Redis::start();
+    let mut fleet = Fleet::start_as(Release::Previous, people(rate, 20.0), redis.address(), |setup| setup);
+    let tally = fleet.sign_in_during(rate, |nodes, _| {
+        wait::pass(Duration::from_secs(2));
+        for node in 0..nodes.len() {
+            nodes[node].stop();
+            nodes[node].start_again_as(Release::This);
+            // For as long as one of them reads no other, all write the previous version.
+            let version = if node + 1 < nodes.len() { 1 } else { 2 };
+            nodes[..=node].iter().for_each(|node| writes(node, version));
+        }
+    });
+    upgraded(&format!("rolling upgrade of three nodes at {rate} a second"), &fleet, &tally);
+}
+
+#[test]
+fn nginx_the_way_back_to_the_previous_release_is_open_with_newest_records() {
+    let rate = f64::from(u32::try_from(number("ORTHRUS_RATE", if long() { 200 } else { 50 })).unwrap_or(50));
+    let redis = Redis::start();
+    let setup = |setup: Setup| setup.set("cluster.newest_records", 1);
+    let mut fleet = Fleet::start(people(rate, 20.0), redis.address(), setup);
+    let tally = fleet.sign_in_during(rate, |nodes, _| {
+        wait::pass(Duration::from_secs(2));
+        for node in nodes {
+            writes(node, 1);
+            node.stop();
+            node.start_again_as(Release::Previous);
+        }
+    });
+    upgraded(&format!("rolling return of three nodes at {rate} a second"), &fleet, &tally);
 }
 
 /// In `local` mode a node that has lost the store may prompt whom another has prompted.

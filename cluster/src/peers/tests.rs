@@ -101,7 +101,13 @@ impl Side {
 
     fn member(&self) -> Member {
         let says = Says { peers: self.peers.address().to_string(), ..Says::default() };
-        Member { owner: self.owner.clone(), started: Timestamp::default(), seen: Timestamp::default(), says }
+        Member {
+            owner: self.owner.clone(),
+            started: Timestamp::default(),
+            seen: Timestamp::default(),
+            records: 1,
+            says,
+        }
     }
 
     fn knows(&self, others: &[&Side]) {

@@ -4,6 +4,7 @@
 use super::change::Terms;
 use super::link::Link;
 use super::memory::{self, Memory, Trouble};
+use super::packet::PacketJob;
 use super::settings::WhenLost;
 use super::{Shared, clock, shift};
 use crate::StoreError;
@@ -127,8 +128,15 @@ impl Lane {
         })
     }
 
-    pub(super) async fn run(self: Rc<Self>, mut jobs: mpsc::UnboundedReceiver<Job>) {
+    pub(super) async fn run(
+        self: Rc<Self>,
+        mut jobs: mpsc::UnboundedReceiver<Job>,
+        packets: Option<mpsc::UnboundedReceiver<PacketJob>>,
+    ) {
         tokio::task::spawn_local(self.clone().keep_connected());
+        if let Some(packets) = packets {
+            tokio::task::spawn_local(self.clone().share_packets(packets));
+        }
         let mut ticks = tokio::time::interval(self.shared.settings.dead_after / SIGNS);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

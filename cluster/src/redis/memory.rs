@@ -8,7 +8,7 @@
 use super::Shared;
 use super::link::{Link, odd};
 use super::scripts::REPLACE;
-use crate::sealed::Header;
+use crate::sealed::{Header, OLDEST};
 use gateway_core::time::Timestamp;
 use redis::{Pipeline, RedisError, Value, cmd};
 use serde::{Deserialize, Serialize};
@@ -77,7 +77,7 @@ pub(crate) async fn refresh(shared: &Shared, link: &mut Link, group: u8) -> Resu
     };
     let octets = postcard::to_allocvec(&body).map_err(|_| Trouble::NotOurs)?;
     let header = Header { serial: 0, epoch: 0, expires: Timestamp::default() };
-    let value = shared.sealer.seal(&key, header, &octets).map_err(|_| Trouble::NotOurs)?;
+    let value = shared.sealer.seal(OLDEST, &key, header, &octets).map_err(|_| Trouble::NotOurs)?;
     let mut call = REPLACE.call(false, &[&key]);
     call.arg(found.as_deref().unwrap_or_default()).arg(&value).arg(0);
     let mut pipeline = Pipeline::new();

@@ -29,7 +29,7 @@ pub use watch::Watch;
 use crate::certificates::Certificate;
 use crate::keys::Keys;
 use crate::membership::{Member, Members, Says};
-use crate::sealed::{HEADER, Header, Sealer, Unopened};
+use crate::sealed::{HEADER, Header, NEWEST, Sealer, Unopened};
 use crate::stats::Stats;
 use crate::{Applied, Health, Journal, PacketSeen, Store, StoreError, Ticket};
 use gateway_core::attempt::bundle::{decode_bundle, encode_bundle};
@@ -42,6 +42,7 @@ use gateway_core::secret::Secret;
 use gateway_core::time::Timestamp;
 use lane::{Job, Known, Lane};
 use link::{Connector, Link};
+use packet::{Ended, PacketJob};
 use redis::{Pipeline, RedisError, cmd};
 use std::collections::HashMap;
 use std::path::Path;
@@ -91,6 +92,8 @@ struct Shared {
 pub struct RedisStore {
     shared: Arc<Shared>,
     lanes: Vec<mpsc::UnboundedSender<Job>>,
+    /// To the first lane, which shares the packets of all: the more go together, the less each costs.
+    packets: mpsc::UnboundedSender<PacketJob>,
     threads: Vec<std::thread::JoinHandle<()>>,
 }
 
@@ -149,7 +152,7 @@ impl Shared {
 
     fn seal(&self, key: &str, head: Header, records: &Records) -> Result<Vec<u8>, StoreError> {
         let body = encode_bundle(records).map_err(|_| StoreError::Unavailable)?;
-        self.sealer.seal(key, head, &body).map_err(|_| StoreError::Full)
+        self.sealer.seal(self.members.records(), key, head, &body).map_err(|_| StoreError::Full)
     }
 
     /// What the store holds of `user`; whatever cannot be believed is an error, and stays as it is.
@@ -295,7 +298,7 @@ impl RedisStore {
             keys: Keys::new(&settings.prefix, names.expose()),
             sealer: Sealer::new(keys.key.expose(), keys.second.as_ref().map(Secret::expose)),
             connector,
-            members: Members::new(owner.clone(), clock(), settings.dead_after),
+            members: Members::new(owner.clone(), clock(), settings.dead_after, settings.newest_records.min(NEWEST)),
             stats,
             owner,
             journal,
@@ -311,18 +314,21 @@ impl RedisStore {
             settings,
         });
         let (mut lanes, mut threads) = (Vec::new(), Vec::new());
+        let (packets, packet_jobs) = mpsc::unbounded_channel();
+        let mut packet_jobs = Some(packet_jobs);
         for index in 0..shared.settings.connections.max(1) {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let (inbox, jobs) = mpsc::unbounded_channel();
             let (shared, to_itself) = (shared.clone(), inbox.downgrade());
+            let packet_jobs = packet_jobs.take();
             let thread = std::thread::Builder::new().name(format!("store-{index}")).spawn(move || {
                 let local = tokio::task::LocalSet::new();
-                local.block_on(&runtime, Lane::new(shared, index, to_itself).run(jobs));
+                local.block_on(&runtime, Lane::new(shared, index, to_itself).run(jobs, packet_jobs));
             })?;
             lanes.push(inbox);
             threads.push(thread);
         }
-        Ok(Self { shared, lanes, threads })
+        Ok(Self { shared, lanes, packets, threads })
     }
 
     fn lane(&self, user: &str) -> Option<&mpsc::UnboundedSender<Job>> {
@@ -439,17 +445,17 @@ impl Store for RedisStore {
     }
 
     fn packet(&self, digest: PacketDigest, answers: bool) -> Option<crate::Asked<PacketSeen>> {
-        let lane = usize::from(digest.0.first().copied().unwrap_or_default());
         let share = (answers || self.shared.settings.share_packets) && !self.shared.stats.lost.load(Ordering::Relaxed);
-        share.then(|| self.ask(lane, move |shared, mut link| async move { shared.packet(&mut link, digest).await }))
+        if !share {
+            return None;
+        }
+        let (done, seen) = oneshot::channel();
+        let _ = self.packets.send(PacketJob::Take { digest, done });
+        Some(Box::pin(async move { seen.await.unwrap_or(Err(StoreError::Unavailable)) }))
     }
 
-    fn packet_ended(&self, digest: PacketDigest, ticket: Ticket, reply: Option<Arc<[u8]>>) {
-        let lane = usize::from(digest.0.first().copied().unwrap_or_default());
-        // Under way whether or not somebody waits for it.
-        drop(self.ask(lane, move |shared, mut link| async move {
-            shared.packet_ended(&mut link, digest, &ticket, reply.as_deref()).await
-        }));
+    fn packet_ended(&self, ticket: Ticket, reply: Option<Arc<[u8]>>) {
+        let _ = self.packets.send(PacketJob::End(Ended { ticket, reply }));
     }
 
     fn leave(&self) -> crate::Asked<()> {

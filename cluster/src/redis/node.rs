@@ -3,7 +3,7 @@
 use super::link::{Link, odd};
 use super::{Shared, clock};
 use crate::certificates::Certificate;
-use crate::sealed::Header;
+use crate::sealed::{Header, OLDEST};
 use gateway_core::time::Timestamp;
 use redis::{Pipeline, RedisError, Value, cmd};
 use std::sync::atomic::Ordering;
@@ -33,6 +33,7 @@ impl Shared {
             live.push((String::from_utf8_lossy(&field).into_owned(), value));
         }
         let (strangers, conflict) = self.members.heard(&self.sealer, &key, live);
+        self.stats.records.store(self.members.records(), Ordering::Relaxed);
         for _ in 0..strangers {
             self.stats.tampered.inc();
         }
@@ -51,7 +52,8 @@ impl Shared {
         let octets = postcard::to_allocvec(certificate).map_err(|_| odd("a certificate that cannot be written"))?;
         let header = Header { serial: 0, epoch: 0, expires: certificate.not_after };
         let name = format!("{key}/{}", certificate.thumbprint);
-        let value = self.sealer.seal(&name, header, &octets).map_err(|_| odd("a certificate that is too long"))?;
+        let value =
+            self.sealer.seal(OLDEST, &name, header, &octets).map_err(|_| odd("a certificate that is too long"))?;
         let mut pipeline = Pipeline::new();
         pipeline.add_command(cmd("HSET").arg(&key).arg(&certificate.thumbprint).arg(value).to_owned());
         link.run(&key, pipeline).await?.into_iter().next().unwrap_or_default().extract_error().map(drop)

@@ -22,6 +22,8 @@ pub struct Settings {
     pub dead_after: Duration,
     /// Connections, each with a thread of its own; users are spread over them.
     pub connections: usize,
+    /// The newest version that records are written as; more than is known is the newest that is.
+    pub newest_records: u8,
     /// What all keys begin with.
     pub prefix: String,
     /// Records of users that a node keeps a copy of at most; a claim beyond it is refused.

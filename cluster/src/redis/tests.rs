@@ -3,8 +3,10 @@
 mod compared;
 mod faults;
 mod layouts;
+mod packets;
 mod server;
 mod shared;
+mod versions;
 
 use super::*;
 use crate::Outcome;

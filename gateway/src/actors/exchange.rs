@@ -284,8 +284,8 @@ impl Exchange {
         }
         if let Some(ticket) = self.ticket.take() {
             match &end {
-                End::Replied(reply) => self.node.store.packet_ended(self.digest, ticket, Some(reply.clone())),
-                End::Forgotten => self.node.store.packet_ended(self.digest, ticket, None),
+                End::Replied(reply) => self.node.store.packet_ended(ticket, Some(reply.clone())),
+                End::Forgotten => self.node.store.packet_ended(ticket, None),
                 // As if it had been answered: it stays so for others too.
                 End::Discarded => {}
             }

@@ -12,6 +12,7 @@ pub struct SharedStore {
     events: IntCounterVec,
     lost: IntGauge,
     skew: Gauge,
+    records: IntGauge,
     nodes: IntGaugeVec,
     conflict: IntGauge,
 }
@@ -37,6 +38,13 @@ impl SharedStore {
                 Gauge::new(
                     "orthrus_store_clock_skew_seconds",
                     "How far the clock of the shared store is ahead of this node's.",
+                ),
+            )?,
+            records: register(
+                r,
+                IntGauge::new(
+                    "orthrus_store_records_version",
+                    "The version that this node writes records as: the newest that all nodes read, 0 until it heard of them.",
                 ),
             )?,
             nodes: gauges(r, "orthrus_cluster_nodes", "Nodes that are alive, by state.", &["state"])?,
@@ -66,6 +74,7 @@ impl SharedStore {
             advance(&self.events.with_label_values(&[event]), counter);
         }
         self.lost.set(stats.lost.load(Ordering::Relaxed).into());
+        self.records.set(stats.records.load(Ordering::Relaxed).into());
         self.conflict.set(stats.conflict.load(Ordering::Relaxed).into());
         #[allow(clippy::cast_precision_loss, reason = "a difference of clocks in microseconds")]
         self.skew.set(stats.skew.load(Ordering::Relaxed) as f64 / 1_000_000.0);

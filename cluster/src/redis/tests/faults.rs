@@ -51,20 +51,23 @@ async fn redis_records_of_strangers_are_refused_and_stay() {
     let head = Header { serial: 1, epoch: 1, expires: Timestamp::default() };
     let stranger = Sealer::new(&[9; 32], None);
     let mut newer = of_bob.clone();
-    newer[0] = 2;
+    newer[0] = crate::sealed::NEWEST + 1;
     let mut flipped = of_bob.clone();
     *flipped.last_mut().unwrap() ^= 1;
     let body_of_bob =
         encode_bundle(&node.store.shared.open(&key_of("bob"), &"bob".into(), Some(&of_bob)).unwrap().records);
     let values: Vec<(&str, Vec<u8>)> = vec![
         ("another user's", of_bob.clone()),
-        ("another user's under a right seal", shared.sealer.seal(&key_of("eve"), head, &body_of_bob.unwrap()).unwrap()),
+        (
+            "another user's under a right seal",
+            shared.sealer.seal(1, &key_of("eve"), head, &body_of_bob.unwrap()).unwrap(),
+        ),
         ("a newer release's", newer),
         ("flipped", flipped),
-        ("a stranger's", stranger.seal(&key_of("eve"), head, b"x").unwrap()),
-        ("no bundle", shared.sealer.seal(&key_of("eve"), head, &[0xff; 64]).unwrap()),
+        ("a stranger's", stranger.seal(2, &key_of("eve"), head, b"x").unwrap()),
+        ("no bundle", shared.sealer.seal(1, &key_of("eve"), head, &[0xff; 64]).unwrap()),
         ("short", vec![1]),
-        ("empty body", shared.sealer.seal(&key_of("eve"), head, b"").unwrap()),
+        ("empty body", shared.sealer.seal(1, &key_of("eve"), head, b"").unwrap()),
         ("huge", vec![1; 300_000]),
         ("text", b"hello".to_vec()),
     ];

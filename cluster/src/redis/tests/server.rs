@@ -115,6 +115,7 @@ pub(super) fn settings(mode: Mode, ports: &[u16]) -> Settings {
         limit: 1_000_000,
         wrong_codes_window: super::WINDOW,
         share_packets: false,
+        newest_records: crate::sealed::NEWEST,
         when_lost: WhenLost::Refuse,
     }
 }

@@ -54,6 +54,10 @@ pub struct RawCluster {
     /// signs in that time. Too short, and a node that pauses for a moment loses its prompts to others; too long, and people wait.
     #[schemars(extend("x-min" = "1s", "x-max" = "60s", "x-reload" = "no"))]
     pub dead_after: Span,
+    /// The newest version that records in the store are written as. Nodes write the newest that all of them open, so that a rolling
+    /// upgrade needs nothing here. Set the version of the release before, and you can go back to it until you take this out again.
+    #[schemars(extend("x-min" = 1, "x-max" = 2, "x-default" = "the newest", "x-reload" = "no"))]
+    pub newest_records: Option<u8>,
     /// The Redis that nodes share.
     pub redis: RawRedis,
     /// How nodes speak to each other.
@@ -71,6 +75,7 @@ impl Default for RawCluster {
             share: Share::default(),
             when_store_is_lost: WhenStoreIsLost::default(),
             dead_after: Span::secs(5),
+            newest_records: None,
             redis: RawRedis::default(),
             peers: RawPeers::default(),
         }
@@ -135,11 +140,16 @@ pub struct Cluster {
     pub when_store_is_lost: WhenStoreIsLost,
     /// Without a sign of life for this long a node is dead.
     pub dead_after: Duration,
+    /// The newest version that records are written as.
+    pub newest_records: u8,
     /// The shared store; `None` where there is none.
     pub redis: Option<Redis>,
     /// How nodes speak to each other; `None`: they do not.
     pub peers: Option<Peers>,
 }
+
+/// The newest version of records in a shared store that this release knows.
+pub const NEWEST_RECORDS: u8 = 2;
 
 /// As many octets as the keys that are derived from it have.
 const SHORTEST_KEY: usize = 32;
@@ -178,6 +188,8 @@ impl RawCluster {
             }
         };
         report.within("cluster.dead_after", &self.dead_after, Span::secs(1), Span::secs(60));
+        let newest_records = self.newest_records.unwrap_or(NEWEST_RECORDS);
+        report.within("cluster.newest_records", &newest_records, 1, NEWEST_RECORDS);
         let (when_store_is_lost, dead_after) = (self.when_store_is_lost, self.dead_after.0);
         Cluster {
             store: self.store,
@@ -188,6 +200,7 @@ impl RawCluster {
             share: self.share,
             when_store_is_lost,
             dead_after,
+            newest_records,
             redis,
             peers,
         }

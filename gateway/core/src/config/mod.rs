@@ -41,7 +41,7 @@ pub use admin::{Admin, RawAdmin};
 pub use attempts::{AfterSuccess, Attempts, RawAttempts};
 pub use client_table::ClientTable;
 pub use clients::{Client, RawClient, Require};
-pub use cluster::{Cluster, RawCluster, Share, StoreKind, WhenStoreIsLost};
+pub use cluster::{Cluster, NEWEST_RECORDS, RawCluster, Share, StoreKind, WhenStoreIsLost};
 pub use conditions::{RawTest, RawTests};
 pub use dictionary::{RawAttribute, RawType};
 pub use dynamic_authorization::{DynamicAuthorization, RawDynamicAuthorization, SessionAttribute};

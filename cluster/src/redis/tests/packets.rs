@@ -1,0 +1,121 @@
+//! Packets that nodes share.
+
+use super::server::{Server, settings};
+use super::{Node, owner};
+use crate::redis::{Mode, Settings};
+use crate::{PacketSeen, Store, Ticket};
+use futures_util::future::join_all;
+use gateway_core::attempt::record::PacketDigest;
+use redis::cmd;
+
+fn sharing(server: &Server) -> Settings {
+    Settings { share_packets: true, ..settings(Mode::Standalone, &[server.port]) }
+}
+
+fn packet(number: u16) -> PacketDigest {
+    let mut digest = [0; 16];
+    digest[..2].copy_from_slice(&number.to_be_bytes());
+    PacketDigest(digest)
+}
+
+async fn take(node: &Node, number: u16) -> PacketSeen {
+    node.store.packet(packet(number), false).unwrap().await.unwrap()
+}
+
+async fn ticket(node: &Node, number: u16) -> Ticket {
+    match take(node, number).await {
+        PacketSeen::New(ticket) => ticket,
+        seen => panic!("{number}: {seen:?}"),
+    }
+}
+
+#[tokio::test]
+async fn redis_a_packet_is_one_nodes_and_every_node_has_its_reply() {
+    let server = Server::start(&[]);
+    let (a, b) = (Node::with("a", sharing(&server)), Node::with("b", sharing(&server)));
+    a.ready().await;
+    b.ready().await;
+    let first = ticket(&a, 1).await;
+    assert_eq!(take(&b, 1).await, PacketSeen::Pending);
+    a.store.packet_ended(first, Some([2, 1, 0, 20].as_slice().into()));
+    b.until("the reply is there", async |b| take(b, 1).await == PacketSeen::Replied(vec![2, 1, 0, 20])).await;
+    // What came to nothing may come again, anywhere.
+    let second = ticket(&a, 2).await;
+    a.store.packet_ended(second, None);
+    b.until("it is free", async |b| matches!(take(b, 2).await, PacketSeen::New(_))).await;
+}
+
+#[tokio::test]
+async fn redis_of_many_packets_at_once_each_is_one_nodes() {
+    let server = Server::start(&[]);
+    let (a, b) = (Node::with("a", sharing(&server)), Node::with("b", sharing(&server)));
+    a.ready().await;
+    b.ready().await;
+    let before = a.store.shared.stats.round_trips.get();
+    const MANY: u16 = 1_000;
+    let all = |node| join_all((0..MANY).map(move |number| take(node, number)));
+    let (of_a, of_b) = tokio::join!(all(&a), all(&b));
+    let round_trips = a.store.shared.stats.round_trips.get() - before;
+    assert!(round_trips < u64::from(MANY) / 2, "{round_trips} round trips: they do not go together");
+    let mut tickets = Vec::new();
+    for (number, pair) in of_a.into_iter().zip(of_b).enumerate() {
+        match pair {
+            (PacketSeen::New(ticket), PacketSeen::Pending) => tickets.push((&a, number, ticket)),
+            (PacketSeen::Pending, PacketSeen::New(ticket)) => tickets.push((&b, number, ticket)),
+            pair => panic!("{number}: {pair:?}"),
+        }
+    }
+    // A server that was restarted does not know the script.
+    assert_eq!(server.cli(&["script", "flush"]), "OK");
+    for (node, number, ticket) in tickets {
+        node.store.packet_ended(ticket, Some(number.to_be_bytes().as_slice().into()));
+    }
+    for number in 0..MANY {
+        let reply = PacketSeen::Replied(usize::from(number).to_be_bytes().to_vec());
+        a.until("every reply is there", async |a| take(a, number).await == reply).await;
+    }
+}
+
+#[tokio::test]
+async fn redis_a_packet_of_a_dead_node_is_taken_over_once_and_its_late_reply_is_not_believed() {
+    let server = Server::start(&[]);
+    let (a, b, c) =
+        (Node::with("a", sharing(&server)), Node::with("b", sharing(&server)), Node::with("c", sharing(&server)));
+    for node in [&a, &b, &c] {
+        node.ready().await;
+    }
+    let late = ticket(&a, 1).await;
+    a.store.leave().await.unwrap();
+    for node in [&b, &c] {
+        node.until("a is dead", async |node| node.store.is_dead(&owner("a"))).await;
+    }
+    let taken = match tokio::join!(take(&b, 1), take(&c, 1)) {
+        (PacketSeen::New(ticket), PacketSeen::Pending) => (&b, ticket),
+        (PacketSeen::Pending, PacketSeen::New(ticket)) => (&c, ticket),
+        pair => panic!("{pair:?}"),
+    };
+    a.store.packet_ended(late, Some([3].as_slice().into()));
+    // In order behind it on the connection of a.
+    assert_eq!(take(&a, 1).await, PacketSeen::Pending);
+    taken.0.store.packet_ended(taken.1, Some([2].as_slice().into()));
+    a.until("the reply of its successor", async |a| take(a, 1).await == PacketSeen::Replied(vec![2])).await;
+}
+
+#[tokio::test]
+async fn redis_a_packet_that_cannot_be_believed_is_nobodys() {
+    let server = Server::start(&[]);
+    let node = Node::with("a", sharing(&server));
+    node.ready().await;
+    let client = redis::Client::open(format!("redis://127.0.0.1:{}", server.port)).unwrap();
+    let mut link = client.get_multiplexed_async_connection().await.unwrap();
+    let key = node.store.shared.keys.packet(&packet(1).0);
+    for value in [b"".as_slice(), b"\x02", b"\x63newer", &[1; 300], &[2; 300]] {
+        let _: () = cmd("SET").arg(&key).arg(value).query_async(&mut link).await.unwrap();
+        assert_eq!(take(&node, 1).await, PacketSeen::Pending, "{value:?}");
+    }
+    let _: () = cmd("DEL").arg(&key).query_async(&mut link).await.unwrap();
+    let _: () = cmd("LPUSH").arg(&key).arg("x").query_async(&mut link).await.unwrap();
+    assert!(node.store.packet(packet(1), false).unwrap().await.is_err(), "a list");
+    // Others do not suffer from it.
+    ticket(&node, 2).await;
+}
