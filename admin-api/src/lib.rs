@@ -1,4 +1,8 @@
-//! The HTTP side of a node: health and metrics. The binary mounts it; what it shows comes through [`Control`].
+//! The HTTP side of a node: health, metrics and orders. The binary mounts it; what it shows and does goes through [`Control`].
+
+mod orders;
+
+pub use orders::{Doorman, Draining};
 
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::{HttpResponse, web};
@@ -7,6 +11,7 @@ use gateway_core::event::Event;
 use gateway_core::time::Timestamp;
 use serde::Serialize;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What the HTTP side may know of the node and ask of it. The gateway implements it, so that this crate needs no gateway.
 pub trait Control: Send + Sync {
@@ -30,8 +35,12 @@ pub trait Control: Send + Sync {
     /// Every fault with its key path and remedy.
     fn reload(&self) -> Result<(), String>;
 
-    /// New sign-ins are left to other nodes from now on; running ones finish.
-    fn drain(&self);
+    /// Whether whoever shows `token` may give orders.
+    fn doorman(&self, token: Option<&[u8]>) -> Doorman;
+
+    /// New sign-ins are left to other nodes from now on; running ones finish within `deadline`, or what is configured; then the
+    /// process ends.
+    fn drain(&self, deadline: Option<Duration>) -> Draining;
 }
 
 /// Whether to send this node new sign-ins.
@@ -73,7 +82,8 @@ pub fn routes(control: Arc<dyn Control>) -> impl FnOnce(&mut web::ServiceConfig)
             .app_data(web::Data::from(control))
             .route("/livez", web::get().to(livez))
             .route("/readyz", web::get().to(readyz))
-            .route("/metrics", web::get().to(metrics));
+            .route("/metrics", web::get().to(metrics))
+            .configure(orders::routes);
     }
 }
 
@@ -127,7 +137,68 @@ mod tests {
             Ok(())
         }
 
-        fn drain(&self) {}
+        fn doorman(&self, token: Option<&[u8]>) -> Doorman {
+            Doorman::of(token, self.store_ok.then_some(b"the token".as_slice()))
+        }
+
+        fn drain(&self, deadline: Option<Duration>) -> Draining {
+            Draining { node: "a".into(), in_progress: 3, deadline: deadline.unwrap_or(Duration::from_secs(30)) }
+        }
+    }
+
+    /// Sends an order with a token and a body; status, headers of note and body.
+    async fn order(method: &str, token: Option<&str>, body: &str, enabled: bool) -> (u16, String, serde_json::Value) {
+        let app = test::init_service(App::new().configure(routes(Arc::new(Node { store_ok: enabled })))).await;
+        let mut request = test::TestRequest::with_uri("/api/v1/drain").method(method.parse().unwrap());
+        if let Some(token) = token {
+            request = request.insert_header(("Authorization", token));
+        }
+        let response = test::call_service(&app, request.set_payload(body.to_owned()).to_request()).await;
+        let kind = response.headers().get("content-type").map(|kind| kind.to_str().unwrap().to_owned());
+        let status = response.status().as_u16();
+        let body = test::read_body(response).await;
+        (status, kind.unwrap_or_default(), serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    #[actix_rt::test]
+    async fn whoever_shows_the_token_drains_the_node() {
+        for (body, seconds) in [("", 30), ("{}", 30), (r#"{"deadline_seconds":7}"#, 7)] {
+            let (status, _, answer) = order("POST", Some("Bearer the token"), body, true).await;
+            assert_eq!((status, &answer["node"], &answer["in_progress"]), (202, &"a".into(), &3.into()), "{body}");
+            assert_eq!(answer["deadline_seconds"], seconds, "{body}");
+        }
+        assert_eq!(order("POST", Some("bearer the token"), "", true).await.0, 202, "the scheme has no case");
+    }
+
+    #[actix_rt::test]
+    async fn nobody_else_does_and_each_is_told_why() {
+        let refused: [(Option<&str>, bool, u16, &str); 6] = [
+            (None, true, 401, "no-token"),
+            (Some("Bearer another"), true, 401, "wrong-token"),
+            (Some("Bearer "), true, 401, "wrong-token"),
+            (Some("Basic the token"), true, 401, "no-token"),
+            (Some("Bearer the token"), false, 403, "orders-disabled"),
+            (None, false, 403, "orders-disabled"),
+        ];
+        for (token, enabled, wanted, kind) in refused {
+            let (status, content, problem) = order("POST", token, "not even JSON", enabled).await;
+            assert_eq!((status, content.as_str()), (wanted, "application/problem+json"), "{token:?}");
+            assert_eq!((&problem["type"], &problem["status"]), (&format!("urn:orthrus:{kind}").into(), &wanted.into()));
+            assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()));
+        }
+    }
+
+    #[actix_rt::test]
+    async fn an_order_that_cannot_be_read_is_none() {
+        let long = format!("{{\"x\":\"{}\"}}", "x".repeat(5_000));
+        for body in
+            ["{", "[]", "7", r#"{"deadline":7}"#, r#"{"deadline_seconds":0}"#, r#"{"deadline_seconds":601}"#, &long]
+        {
+            let (status, content, _) = order("POST", Some("Bearer the token"), body, true).await;
+            let wanted = if body.len() > 4_096 { 413 } else { 400 };
+            assert_eq!((status, content.as_str()), (wanted, "application/problem+json"), "{body}");
+        }
+        assert_eq!(order("GET", Some("Bearer the token"), "", true).await.0, 405);
     }
 
     async fn ask(path: &str, store_ok: bool) -> (u16, String) {

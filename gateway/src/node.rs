@@ -13,7 +13,7 @@ use crate::peers::{Listeners, Neighbours};
 use crate::pending::Pending;
 use crate::telemetry::observer::Observer;
 use crate::telemetry::trace::Tracing;
-use admin_api::{Control, Readiness};
+use admin_api::{Control, Doorman, Draining, Readiness};
 use arc_swap::ArcSwap;
 use cluster::Store;
 use gateway_core::attempt::record::{AttemptId, Owner};
@@ -22,6 +22,7 @@ use gateway_core::config::{ClientTable, Config, Warning};
 use gateway_core::event::Event;
 use gateway_core::exchange::Setting;
 use gateway_core::identity::Rules;
+use gateway_core::secret::Secret;
 use gateway_core::time::Timestamp;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -197,17 +198,11 @@ impl Node {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// Begins a drain at an operator's word, and has the process end with it. How long it may take.
-    pub fn leave(&self, deadline: Option<Duration>) -> Duration {
-        let mut allowed = self.drain_deadline.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(deadline) = deadline {
-            *allowed = deadline;
+    /// From now on new work is left to others.
+    pub fn begin_drain(&self) {
+        if !self.draining.swap(true, Ordering::Relaxed) {
+            tracing::info!(in_progress = self.in_progress(), at = clock::now().as_secs(), "draining");
         }
-        let deadline = *allowed;
-        drop(allowed);
-        self.drain();
-        self.ended.notify_one();
-        deadline
     }
 
     /// How long a drain may take.
@@ -316,18 +311,20 @@ fn needs_start(old: &Config, new: &Config) -> Vec<&'static str> {
         let accounting = &config.accounting;
         (accounting.listen.clone(), accounting.file.clone())
     };
+    let fixed_admin = |config: &Config| (config.admin.listen, config.admin.enabled);
     let key = |config: &Config| config.cluster.key.as_ref().map(|key| key.duplicate());
     let changed = [
         ("state_dir", old.state_dir != new.state_dir),
         ("listen", old.listen != new.listen),
         ("accounting.listen, folder or its rotation", fixed(old) != fixed(new)),
         ("accounting.forward_to or its spool", old.accounting.forward != new.accounting.forward),
-        ("admin", old.admin != new.admin),
+        ("admin.listen or enabled", fixed_admin(old) != fixed_admin(new)),
         ("health.listen", old.health.listen != new.health.listen),
         ("health.connections", old.health.connections != new.health.connections),
         ("cluster.node_id", old.cluster.node_id != new.cluster.node_id),
         ("cluster.key_file", key(old) != key(new)),
         ("cluster.share", old.cluster.share != new.cluster.share),
+        ("cluster.newest_records", old.cluster.newest_records != new.cluster.newest_records),
         ("cluster.dead_after", old.cluster.dead_after != new.cluster.dead_after),
         ("cluster.redis", old.cluster.redis != new.cluster.redis),
         ("cluster.peers", old.cluster.peers != new.cluster.peers),
@@ -400,10 +397,29 @@ impl Control for Node {
         }
     }
 
-    fn drain(&self) {
-        if !self.draining.swap(true, Ordering::Relaxed) {
-            tracing::info!(in_progress = self.in_progress(), at = clock::now().as_secs(), "draining");
+    fn doorman(&self, token: Option<&[u8]>) -> Doorman {
+        let active = self.active();
+        let doorman = Doorman::of(token, active.setting.config.admin.token.as_ref().map(Secret::expose));
+        let why = match doorman {
+            Doorman::Admitted => return doorman,
+            Doorman::Disabled => "disabled",
+            Doorman::NoToken => "no_token",
+            Doorman::WrongToken => "wrong_token",
+        };
+        self.observer.metrics.orders_refused.with_label_values(&[why]).inc();
+        doorman
+    }
+
+    fn drain(&self, deadline: Option<Duration>) -> Draining {
+        let mut allowed = self.drain_deadline.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(deadline) = deadline {
+            *allowed = deadline;
         }
+        let deadline = *allowed;
+        drop(allowed);
+        self.begin_drain();
+        self.ended.notify_one();
+        Draining { node: self.owner.node.to_string(), in_progress: self.in_progress(), deadline }
     }
 }
 

@@ -196,13 +196,13 @@ impl Running {
 
     /// Like [`stop`](Self::stop), but waits for at most `patience`.
     pub async fn stop_within(self, patience: std::time::Duration) {
-        self.node.leave(Some(patience));
+        self.node.drain(Some(patience));
         self.stop().await;
     }
 
     /// Leaves new requests to others, waits for running ones, at most as long as a drain may take, and ends.
     pub async fn stop(self) {
-        self.node.drain();
+        self.node.begin_drain();
         // Balancers and the other nodes know at once, not with the next sign of life.
         self.node.tell_others();
         let begun = clock::now();

@@ -186,6 +186,12 @@ impl Gateway {
         metrics::get(self.admin, path).expect("the HTTP side answers")
     }
 
+    /// Orders something over HTTP, with a token or without.
+    pub fn order(&self, path: &str, token: Option<&str>, body: &str) -> (u16, String) {
+        let head = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+        metrics::ask(self.admin, &format!("POST {path}"), &head, body).expect("the HTTP side answers")
+    }
+
     /// Waits until a scrape is as it should be.
     pub fn await_metrics(&self, what: &str, right: impl Fn(&Metrics) -> bool) -> Metrics {
         eventually(what, || Some(self.metrics()).filter(&right))

@@ -85,9 +85,22 @@ fn series(line: &str) -> Series {
 ///
 /// Nobody answers there.
 pub fn get(server: SocketAddr, path: &str) -> io::Result<(u16, String)> {
+    ask(server, &format!("GET {path}"), "", "")
+}
+
+/// Asks with a method and a path, more lines of the head, each with its end, and a body.
+///
+/// # Errors
+///
+/// As [`get`].
+pub fn ask(server: SocketAddr, what: &str, head: &str, body: &str) -> io::Result<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&server, crate::PATIENCE)?;
     stream.set_read_timeout(Some(crate::PATIENCE))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n")?;
+    let length = body.len();
+    write!(
+        stream,
+        "{what} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\nContent-Length: {length}\r\n{head}\r\n{body}"
+    )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let fault = || io::Error::other(format!("not HTTP: {answer:?}"));

@@ -35,6 +35,50 @@ fn a_drain_finishes_the_sign_in_that_was_begun_and_begins_no_other() {
 }
 
 #[test]
+fn a_drain_over_http_needs_the_token_and_does_the_same() {
+    const TOKEN: &str = "00112233445566778899aabbccddeeff";
+    let cloud = Cloud::start(Settings::default());
+    let setup = setup(&cloud, &["manual"]).secret("orders-token", TOKEN).set("admin.token_file", "orders-token");
+    let gateway = setup.start();
+    let mut nas = gateway.nas();
+    let begun = nas.encode(&password("manual"));
+    nas.send(&begun);
+    eventually("the phone rings", || (cloud.prompts(&upn("manual")) == 1).then_some(()));
+    for token in [None, Some("00112233445566778899aabbccddeef0")] {
+        let (status, body) = gateway.order("/api/v1/drain", token, "");
+        assert_eq!(status, 401, "{body}");
+    }
+    assert_eq!(gateway.metrics().count("orthrus_draining", &[]), 0);
+    let refused =
+        |gateway: &Gateway, why| gateway.metrics().count("orthrus_admin_orders_refused_total", &[("why", why)]);
+    assert_eq!((refused(&gateway, "no_token"), refused(&gateway, "wrong_token")), (1, 1));
+    // Another token after a reload.
+    const OTHER: &str = "ffeeddccbbaa99887766554433221100";
+    gateway.write("orders-token", OTHER);
+    gateway.reload().expect("it is a good token");
+    assert_eq!(gateway.order("/api/v1/drain", Some(TOKEN), "").0, 401);
+    let (status, body) = gateway.order("/api/v1/drain", Some(OTHER), r#"{"deadline_seconds":60}"#);
+    assert_eq!(status, 202, "{body}");
+    assert!(body.contains(r#""in_progress":1"#) && body.contains(r#""deadline_seconds":60"#), "{body}");
+    assert_eq!(gateway.get("/readyz").0, 503);
+    cloud.person(&upn("manual")).approve();
+    nas.await_reply(&begun, Duration::from_secs(15)).expect("it is finished").expect(Code::ACCESS_ACCEPT);
+    eventually("the process ends", || gateway.log().contains("\"stopped\"").then_some(()));
+    let log = gateway.log();
+    assert!(log.contains("an order was refused") && log.contains("a drain was ordered over HTTP"), "{log}");
+    assert!(!log.contains(TOKEN) && !log.contains(OTHER), "a token is in the log");
+}
+
+#[test]
+fn without_a_token_there_are_no_orders_over_http() {
+    let gateway = tests::Setup::new().start();
+    let (status, body) = gateway.order("/api/v1/drain", Some(""), "");
+    assert_eq!(status, 403, "{body}");
+    assert!(body.contains("admin.token_file"), "{body}");
+    assert_eq!(gateway.get("/readyz").0, 200);
+}
+
+#[test]
 fn a_drain_ends_at_its_deadline() {
     let cloud = Cloud::start(Settings::default());
     let gateway = setup(&cloud, &["manual"]).start();

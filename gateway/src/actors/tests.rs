@@ -267,7 +267,7 @@ fn what_dies_is_brought_back_and_given_up_in_the_end() {
         bench.node.give_up.notified().await;
         assert_eq!(born.load(Ordering::SeqCst), 2, "brought back once, then given up");
         assert_eq!(bench.node.deaths.load(Ordering::Relaxed), 10);
-        bench.node.drain();
+        bench.node.begin_drain();
         arbiter.stop();
         arbiter.join().unwrap();
     });

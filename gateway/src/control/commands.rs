@@ -3,7 +3,7 @@
 use super::{Answer, CertificateLine, Command, MOST_SESSIONS, NodeLine, SessionLine, Status, orders};
 use crate::cli::signin::attributes;
 use crate::node::Node;
-use admin_api::Control;
+use admin_api::{Control, Draining};
 use gateway_core::accounting::sessions::Session;
 use gateway_core::dynamic_authorization::Order;
 use gateway_core::identity::Rules;
@@ -38,12 +38,8 @@ pub async fn perform(node: &Arc<Node>, command: Command) -> Answer {
             order(node, Order::Change, found, changes).await
         }
         Command::Drain { deadline } => {
-            let deadline = node.leave(deadline.map(Duration::from_secs));
-            Answer::Draining {
-                node: node.owner().node.to_string(),
-                in_progress: node.in_progress(),
-                deadline: deadline.as_secs(),
-            }
+            let Draining { node, in_progress, deadline } = node.drain(deadline.map(Duration::from_secs));
+            Answer::Draining { node, in_progress, deadline: deadline.as_secs() }
         }
         Command::Nodes {} => nodes(node),
         Command::Certificates {} => certificates(node).await,

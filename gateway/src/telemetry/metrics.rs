@@ -64,6 +64,8 @@ pub struct Metrics {
     pub peers: super::peers::PeerMetrics,
     /// Whether new sign-ins are left to others.
     pub draining: IntGauge,
+    /// Orders over HTTP that were refused, by why.
+    pub orders_refused: IntCounterVec,
     /// What is counted of Disconnect and CoA.
     pub dynamic_authorization: super::dynamic_authorization::DynamicAuthorizationMeters,
     /// What accounting counts.
@@ -309,6 +311,12 @@ impl Metrics {
                 "orthrus_self_sign_in_failures_total",
                 "Sign-ins of health.sign_in that failed; failure is rejected, challenged, unanswered, unproved or not_taken.",
                 &["failure"],
+            )?,
+            orders_refused: counters(
+                r,
+                "orthrus_admin_orders_refused_total",
+                "Orders over HTTP that were refused, by why: no_token, wrong_token or disabled (no admin.token_file).",
+                &["why"],
             )?,
             peers: super::peers::PeerMetrics::new(r)?,
             store_failing: register(r, IntGauge::new("orthrus_store_failing", "1 while the store cannot be written."))?,

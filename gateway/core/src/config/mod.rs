@@ -280,7 +280,7 @@ impl Raw {
             limits: self.limits.check(report),
             cluster: self.cluster.check(report, around),
             health,
-            admin: self.admin.check(report),
+            admin: self.admin.check(report, around),
             telemetry: self.telemetry.check(report, around),
             version: self.version(),
         };
@@ -335,6 +335,7 @@ impl Raw {
             ("cluster.redis.sentinel_password_file".to_owned(), &shared.redis.sentinel_password_file),
             ("cluster.redis.tls_key_file".to_owned(), &shared.redis.tls_key_file),
             ("cluster.peers.key_file".to_owned(), &shared.peers.key_file),
+            ("admin.token_file".to_owned(), &self.admin.token_file),
             ("health.sign_in.password_file".to_owned(), &self.health.sign_in.password_file),
         ];
         let forward = ("accounting.forward_secret_file".to_owned(), &self.accounting.forward_secret_file);

@@ -208,6 +208,10 @@ fn faults_of_every_kind() {
         (&shared("addresses = ['localhost:1']\nprefix = 'a b'"), "cluster.redis.prefix", "cannot be a prefix"),
         ("[cluster]\nkey_file = 'missing'", "cluster.key_file", "cannot read"),
         ("[cluster]\nnode_id = 'a b'", "cluster.node_id", "cannot be a name"),
+        ("[admin]\ntoken_file = 'too-short'", "admin.token_file", "has 9 octets and needs 32"),
+        ("[admin]\ntoken_file = 'thirty-two octets and two blanks'", "admin.token_file", "no header can carry"),
+        ("[cluster]\nnewest_records = 3", "cluster.newest_records", "from 1 to 2"),
+        ("[cluster]\nnewest_records = 0", "cluster.newest_records", "from 1 to 2"),
         ("[admin]\nlisten = 'localhost'", "admin.listen", "not an address with a port"),
         ("[telemetry]\notlp_sample = 0.0", "telemetry.otlp_sample", "leave otlp_endpoint out"),
         ("[telemetry]\notlp_sample = 1.5", "telemetry.otlp_sample", "1.5 is no part"),
@@ -431,6 +435,16 @@ fn a_host_name_that_cannot_be_a_name_is_told() {
 }
 
 /// A bound that the reference states is the bound that is enforced, on both sides.
+#[test]
+fn a_token_that_travels_in_the_clear_is_warned_of() {
+    let open = |listen: &str| {
+        let config = format!("[admin]\nlisten = '{listen}'\ntoken_file = 'thirty-two-octets-and-two-hyphens'");
+        let (_, warnings) = check(&config).unwrap();
+        warnings.iter().filter(|warning| warning.to_string().contains("travels unencrypted")).count()
+    };
+    assert_eq!((open("0.0.0.0:9812"), open("127.0.0.1:9812")), (1, 0));
+}
+
 #[test]
 fn stated_bounds_are_enforced() {
     let mut bounds = 0;

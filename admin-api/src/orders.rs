@@ -1,0 +1,133 @@
+//! Orders: what an operator may have a node do over HTTP. Each bears the token of `admin.token_file`
+//! (`Authorization: Bearer …`, RFC 6750 §2.1); what goes wrong is told as RFC 9457 has it.
+
+use crate::Control;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use actix_web::{HttpRequest, HttpResponse, web};
+use gateway_core::secret::equal;
+use serde::Deserialize;
+use serde_json::json;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// The longest body, in octets.
+const LONGEST_BODY: usize = 4_096;
+/// As `drain_deadline` of the configuration.
+const DEADLINES: RangeInclusive<u64> = 1..=600;
+
+/// Whether somebody may give orders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doorman {
+    /// The token is right.
+    Admitted,
+    /// No token is configured: nobody may.
+    Disabled,
+    /// None was shown.
+    NoToken,
+    /// Another was shown.
+    WrongToken,
+}
+
+impl Doorman {
+    /// Compares in constant time what was shown with what is configured.
+    pub fn of(shown: Option<&[u8]>, configured: Option<&[u8]>) -> Self {
+        match (shown, configured) {
+            // An empty token admits nobody, however it came into the configuration.
+            (_, None | Some([])) => Self::Disabled,
+            (None, _) => Self::NoToken,
+            (Some(shown), Some(configured)) if equal(shown, configured) => Self::Admitted,
+            _ => Self::WrongToken,
+        }
+    }
+}
+
+/// A drain that was begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draining {
+    /// The name of the node.
+    pub node: String,
+    /// Requests that it still has.
+    pub in_progress: usize,
+    /// The process ends then at the latest.
+    pub deadline: Duration,
+}
+
+/// What may be said of a drain.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Drain {
+    deadline_seconds: Option<u64>,
+}
+
+pub(crate) fn routes(config: &mut web::ServiceConfig) {
+    config.service(
+        web::resource("/api/v1/drain").app_data(web::PayloadConfig::new(LONGEST_BODY)).route(web::post().to(drain)),
+    );
+}
+
+/// What goes wrong, for programs (`type`) and people (`detail`).
+fn problem(status: StatusCode, kind: &str, detail: &str) -> HttpResponse {
+    let title = status.canonical_reason().unwrap_or_default();
+    let body = json!({
+        "type": format!("urn:orthrus:{kind}"), "title": title, "status": status.as_u16(), "detail": detail,
+    });
+    let mut response = HttpResponse::build(status);
+    if status == StatusCode::UNAUTHORIZED {
+        response.insert_header((WWW_AUTHENTICATE, "Bearer"));
+    }
+    response
+        .insert_header((CONTENT_TYPE, "application/problem+json"))
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .body(body.to_string())
+}
+
+/// Nothing of the request but its head was looked at when this refuses.
+fn admit(request: &HttpRequest, control: &dyn Control) -> Result<(), HttpResponse> {
+    let shown = request.headers().get(AUTHORIZATION).map(|value| value.as_bytes()).and_then(|value| {
+        let (scheme, token) = value.split_at_checked("Bearer ".len())?;
+        scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)
+    });
+    let (status, kind, detail) = match control.doorman(shown) {
+        Doorman::Admitted => return Ok(()),
+        Doorman::Disabled => (
+            StatusCode::FORBIDDEN,
+            "orders-disabled",
+            "This node takes no orders over HTTP: set admin.token_file, or give them by the command line.",
+        ),
+        Doorman::NoToken => {
+            (StatusCode::UNAUTHORIZED, "no-token", "Send the token of admin.token_file: Authorization: Bearer …")
+        }
+        Doorman::WrongToken => (StatusCode::UNAUTHORIZED, "wrong-token", "The token is not that of admin.token_file."),
+    };
+    tracing::warn!(path = request.path(), from = ?request.peer_addr(), why = kind, "an order was refused");
+    Err(problem(status, kind, detail))
+}
+
+async fn drain(request: HttpRequest, payload: web::Payload, control: web::Data<dyn Control>) -> HttpResponse {
+    if let Err(refused) = admit(&request, &**control) {
+        return refused;
+    }
+    let body = match payload.to_bytes_limited(LONGEST_BODY).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => return problem(StatusCode::BAD_REQUEST, "bad-request", "The body did not arrive whole."),
+        Err(_) => return problem(StatusCode::PAYLOAD_TOO_LARGE, "too-long", "The body is longer than 4,096 octets."),
+    };
+    let order = if body.is_empty() { Ok(Drain::default()) } else { serde_json::from_slice(&body) };
+    let order: Drain = match order {
+        Ok(order) => order,
+        Err(error) => {
+            return problem(StatusCode::BAD_REQUEST, "bad-request", &format!("The body cannot be read: {error}"));
+        }
+    };
+    if order.deadline_seconds.is_some_and(|seconds| !DEADLINES.contains(&seconds)) {
+        return problem(StatusCode::BAD_REQUEST, "bad-request", "deadline_seconds is a number from 1 to 600.");
+    }
+    let draining = control.drain(order.deadline_seconds.map(Duration::from_secs));
+    tracing::info!(from = ?request.peer_addr(), "a drain was ordered over HTTP");
+    HttpResponse::Accepted().insert_header((CACHE_CONTROL, "no-store")).json(json!({
+        "node": draining.node,
+        "in_progress": draining.in_progress,
+        "deadline_seconds": draining.deadline.as_secs(),
+    }))
+}
