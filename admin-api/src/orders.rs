@@ -82,14 +82,14 @@ fn problem(status: StatusCode, kind: &str, detail: &str) -> HttpResponse {
         .body(body.to_string())
 }
 
-/// Nothing of the request but its head was looked at when this refuses.
-fn admit(request: &HttpRequest, control: &dyn Control) -> Result<(), HttpResponse> {
+/// Why somebody may not give an order. Nothing of the request but its head is looked at.
+fn refusal(request: &HttpRequest, control: &dyn Control) -> Option<HttpResponse> {
     let shown = request.headers().get(AUTHORIZATION).map(|value| value.as_bytes()).and_then(|value| {
         let (scheme, token) = value.split_at_checked("Bearer ".len())?;
         scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)
     });
     let (status, kind, detail) = match control.doorman(shown) {
-        Doorman::Admitted => return Ok(()),
+        Doorman::Admitted => return None,
         Doorman::Disabled => (
             StatusCode::FORBIDDEN,
             "orders-disabled",
@@ -101,12 +101,12 @@ fn admit(request: &HttpRequest, control: &dyn Control) -> Result<(), HttpRespons
         Doorman::WrongToken => (StatusCode::UNAUTHORIZED, "wrong-token", "The token is not that of admin.token_file."),
     };
     tracing::warn!(path = request.path(), from = ?request.peer_addr(), why = kind, "an order was refused");
-    Err(problem(status, kind, detail))
+    Some(problem(status, kind, detail))
 }
 
 async fn drain(request: HttpRequest, payload: web::Payload, control: web::Data<dyn Control>) -> HttpResponse {
-    if let Err(refused) = admit(&request, &**control) {
-        return refused;
+    if let Some(refusal) = refusal(&request, &**control) {
+        return refusal;
     }
     let body = match payload.to_bytes_limited(LONGEST_BODY).await {
         Ok(Ok(body)) => body,
