@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `{prefix}:{group}:user:{user}` | all records of one user, sealed ([`sealed`](crate::sealed)) | until the last of them is over, or for ever where a counter of a HOTP token is among them |
 //! | `{prefix}:{group}:memory` | since when the memory of used codes is complete in this group, and the primary it was complete on; sealed | for ever |
-//! | `{prefix}:{group}:packet:{packet}` | who has a packet in progress, or the reply it got, sealed; with `share = "all"` only | the reply and 30 s; in progress at most 10 min |
+//! | `{prefix}:{group}:packet:{packet}` | who has a packet in progress, or the reply it got, sealed; of packets that answer a challenge, and of all with `share = "all"` | the reply and 30 s; in progress at most 10 min |
 //! | `{prefix}:{nodes}:live` | a hash: for each node in one of its lives (incarnation) when it last gave a sign of life, by the clock of the store, and what it said of itself, sealed | a field `cluster.dead_after`, renewed five times in it |
 //! | `{prefix}:{certificates}:registered` | a hash: for each thumbprint the public certificate and who has it, sealed | until retired |
 //! | channel `{prefix}:changed:{user}` | told when an outcome or a new owner was written for the user | |
