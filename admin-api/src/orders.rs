@@ -61,9 +61,7 @@ struct Drain {
 }
 
 pub(crate) fn routes(config: &mut web::ServiceConfig) {
-    config.service(
-        web::resource("/api/v1/drain").app_data(web::PayloadConfig::new(LONGEST_BODY)).route(web::post().to(drain)),
-    );
+    config.service(web::resource("/api/v1/drain").route(web::post().to(drain)));
 }
 
 /// What goes wrong, for programs (`type`) and people (`detail`).

@@ -1,16 +1,11 @@
 //! Packets that nodes share.
 
-use super::server::{Server, settings};
+use super::server::Server;
 use super::{Node, owner};
-use crate::redis::{Mode, Settings};
 use crate::{PacketSeen, Store, Ticket};
 use futures_util::future::join_all;
 use gateway_core::attempt::record::PacketDigest;
 use redis::cmd;
-
-fn sharing(server: &Server) -> Settings {
-    Settings { share_packets: true, ..settings(Mode::Standalone, &[server.port]) }
-}
 
 fn packet(number: u16) -> PacketDigest {
     let mut digest = [0; 16];
@@ -18,8 +13,9 @@ fn packet(number: u16) -> PacketDigest {
     PacketDigest(digest)
 }
 
+/// Takes a packet that answers a challenge: such packets are always shared.
 async fn take(node: &Node, number: u16) -> PacketSeen {
-    node.store.packet(packet(number), false).unwrap().await.unwrap()
+    node.store.packet(packet(number), true).unwrap().await.unwrap()
 }
 
 async fn ticket(node: &Node, number: u16) -> Ticket {
@@ -32,7 +28,7 @@ async fn ticket(node: &Node, number: u16) -> Ticket {
 #[tokio::test]
 async fn redis_a_packet_is_one_nodes_and_every_node_has_its_reply() {
     let server = Server::start(&[]);
-    let (a, b) = (Node::with("a", sharing(&server)), Node::with("b", sharing(&server)));
+    let (a, b) = (Node::new("a", &server), Node::new("b", &server));
     a.ready().await;
     b.ready().await;
     let first = ticket(&a, 1).await;
@@ -45,42 +41,57 @@ async fn redis_a_packet_is_one_nodes_and_every_node_has_its_reply() {
     b.until("it is free", async |b| matches!(take(b, 2).await, PacketSeen::New(_))).await;
 }
 
+const MANY: u16 = 1_000;
+
+/// Two nodes take the same packets at once: each is one node's. Who has it, which, and what ends it.
+async fn taken_at_once<'a>(a: &'a Node, b: &'a Node) -> Vec<(&'a Node, u16, Ticket)> {
+    let all = |node| join_all((0..MANY).map(move |number| take(node, number)));
+    let (of_a, of_b) = tokio::join!(all(a), all(b));
+    let pairs = (0..MANY).zip(of_a.into_iter().zip(of_b));
+    let one = |(number, pair)| match pair {
+        (PacketSeen::New(ticket), PacketSeen::Pending) => (a, number, ticket),
+        (PacketSeen::Pending, PacketSeen::New(ticket)) => (b, number, ticket),
+        pair => panic!("{number}: {pair:?}"),
+    };
+    pairs.map(one).collect()
+}
+
+/// Ends them, and waits until another node has every reply.
+async fn end_all(node: &Node, tickets: Vec<(&Node, u16, Ticket)>) {
+    for (owner, number, ticket) in tickets {
+        owner.store.packet_ended(ticket, Some(number.to_be_bytes().as_slice().into()));
+    }
+    for number in 0..MANY {
+        let reply = PacketSeen::Replied(number.to_be_bytes().to_vec());
+        node.until("every reply is there", async |node| take(node, number).await == reply).await;
+    }
+}
+
+/// In whatever layout the servers are.
+pub(super) async fn are_shared(a: &Node, b: &Node) {
+    let tickets = taken_at_once(a, b).await;
+    end_all(b, tickets).await;
+}
+
 #[tokio::test]
 async fn redis_of_many_packets_at_once_each_is_one_nodes() {
     let server = Server::start(&[]);
-    let (a, b) = (Node::with("a", sharing(&server)), Node::with("b", sharing(&server)));
+    let (a, b) = (Node::new("a", &server), Node::new("b", &server));
     a.ready().await;
     b.ready().await;
     let before = a.store.shared.stats.round_trips.get();
-    const MANY: u16 = 1_000;
-    let all = |node| join_all((0..MANY).map(move |number| take(node, number)));
-    let (of_a, of_b) = tokio::join!(all(&a), all(&b));
+    let tickets = taken_at_once(&a, &b).await;
     let round_trips = a.store.shared.stats.round_trips.get() - before;
     assert!(round_trips < u64::from(MANY) / 2, "{round_trips} round trips: they do not go together");
-    let mut tickets = Vec::new();
-    for (number, pair) in of_a.into_iter().zip(of_b).enumerate() {
-        match pair {
-            (PacketSeen::New(ticket), PacketSeen::Pending) => tickets.push((&a, number, ticket)),
-            (PacketSeen::Pending, PacketSeen::New(ticket)) => tickets.push((&b, number, ticket)),
-            pair => panic!("{number}: {pair:?}"),
-        }
-    }
     // A server that was restarted does not know the script.
     assert_eq!(server.cli(&["script", "flush"]), "OK");
-    for (node, number, ticket) in tickets {
-        node.store.packet_ended(ticket, Some(number.to_be_bytes().as_slice().into()));
-    }
-    for number in 0..MANY {
-        let reply = PacketSeen::Replied(usize::from(number).to_be_bytes().to_vec());
-        a.until("every reply is there", async |a| take(a, number).await == reply).await;
-    }
+    end_all(&a, tickets).await;
 }
 
 #[tokio::test]
 async fn redis_a_packet_of_a_dead_node_is_taken_over_once_and_its_late_reply_is_not_believed() {
     let server = Server::start(&[]);
-    let (a, b, c) =
-        (Node::with("a", sharing(&server)), Node::with("b", sharing(&server)), Node::with("c", sharing(&server)));
+    let (a, b, c) = (Node::new("a", &server), Node::new("b", &server), Node::new("c", &server));
     for node in [&a, &b, &c] {
         node.ready().await;
     }
@@ -104,7 +115,7 @@ async fn redis_a_packet_of_a_dead_node_is_taken_over_once_and_its_late_reply_is_
 #[tokio::test]
 async fn redis_a_packet_that_cannot_be_believed_is_nobodys() {
     let server = Server::start(&[]);
-    let node = Node::with("a", sharing(&server));
+    let node = Node::new("a", &server);
     node.ready().await;
     let client = redis::Client::open(format!("redis://127.0.0.1:{}", server.port)).unwrap();
     let mut link = client.get_multiplexed_async_connection().await.unwrap();
@@ -115,7 +126,7 @@ async fn redis_a_packet_that_cannot_be_believed_is_nobodys() {
     }
     let _: () = cmd("DEL").arg(&key).query_async(&mut link).await.unwrap();
     let _: () = cmd("LPUSH").arg(&key).arg("x").query_async(&mut link).await.unwrap();
-    assert!(node.store.packet(packet(1), false).unwrap().await.is_err(), "a list");
+    assert!(node.store.packet(packet(1), true).unwrap().await.is_err(), "a list");
     // Others do not suffer from it.
     ticket(&node, 2).await;
 }
