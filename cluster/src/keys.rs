@@ -7,12 +7,15 @@
 //! | `{prefix}:{group}:packet:{packet}` | who has a packet in progress, or the reply it got, sealed; of packets that answer a challenge, and of all with `share = "all"` | the reply and 30 s; in progress at most 10 min |
 //! | `{prefix}:{nodes}:live` | a hash: for each node in one of its lives (incarnation) when it last gave a sign of life, by the clock of the store, and what it said of itself, sealed | a field `cluster.dead_after`, renewed five times in it |
 //! | `{prefix}:{certificates}:registered` | a hash: for each thumbprint the public certificate and who has it, sealed | until retired |
+//! | `{prefix}:{sessions}:reports` | a hash: for each session of accounting the newest report of it, sealed; and `life`, which is another one once the store was emptied | `accounting.session_timeout` after the last report |
+//! | `{prefix}:{sessions}:changes` | a sorted set: those sessions by when they were reported last, by the clock of the store in µs; fields of the hash go when they go from here | with the hash |
 //! | channel `{prefix}:changed:{user}` | told when an outcome or a new owner was written for the user | |
 //!
 //! `{group}` is the first octet of the slot tag HMAC(names key, canonical user) in hexadecimal, and stands in braces in the key
 //! too: Redis Cluster puts all keys with the same braces into one slot, so that a script may touch a user's records and the
 //! group's memory at once. `{user}` is 16 octets of another HMAC of the canonical name: the store shows no names.
 
+use gateway_core::accounting::report;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::time::Duration;
@@ -35,6 +38,7 @@ pub struct Keys {
     group: Hmac<Sha256>,
     user: Hmac<Sha256>,
     packet: Hmac<Sha256>,
+    session: Hmac<Sha256>,
 }
 
 /// What the store calls one user.
@@ -69,6 +73,7 @@ impl Keys {
             group: keyed(key, b"orthrus slot v1"),
             user: keyed(key, b"orthrus user v1"),
             packet: keyed(key, b"orthrus packet v1"),
+            session: keyed(key, b"orthrus session v1"),
         }
     }
 
@@ -106,6 +111,20 @@ impl Keys {
     /// Who is alive.
     pub fn nodes(&self) -> String {
         format!("{}:{{nodes}}:live", self.prefix)
+    }
+
+    /// The reports of sessions, and when each came: a script may touch both.
+    pub fn sessions(&self) -> [String; 2] {
+        ["reports", "changes"].map(|what| format!("{}:{{sessions}}:{what}", self.prefix))
+    }
+
+    /// The field of a session in them.
+    pub fn session(&self, session: &report::Key) -> String {
+        // Only one of the two varies in length without its length being told.
+        let client = (session.client.len() as u64).to_be_bytes();
+        let name = self.session.clone().chain_update(client).chain_update(&*session.client);
+        let name = name.chain_update(&session.acct_session_id).finalize().into_bytes();
+        hex(name.get(..16).unwrap_or_default())
     }
 
     /// The certificates of all nodes.

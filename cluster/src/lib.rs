@@ -9,6 +9,7 @@ mod memory;
 pub mod peers;
 pub mod redis;
 pub mod sealed;
+mod sessions;
 mod stats;
 
 pub use certificates::Certificate;
@@ -16,6 +17,7 @@ pub use journal::{Journal, JournalError};
 pub use membership::{Member, Says};
 pub use memory::{MemoryStore, Settings};
 pub use redis::{RedisStore, Watch};
+pub use sessions::{Heard, Since, Telling};
 pub use stats::{Counter, Stats};
 
 use gateway_core::attempt::record::{Owner, PacketDigest};
@@ -130,6 +132,12 @@ pub trait Store: Send + Sync {
     /// What became of a packet that was taken; without a reply it may come again.
     fn packet_ended(&self, ticket: Ticket, reply: Option<Arc<[u8]>>) {
         let _ = (ticket, reply);
+    }
+
+    /// Tells the others of sessions, and hears what they told. `None`: there are no others.
+    fn share_sessions(&self, telling: Telling) -> Option<Asked<Heard>> {
+        let _ = telling;
+        None
     }
 
     /// The node is going: others need not wait for its silence.

@@ -77,7 +77,7 @@ pub async fn start(
     };
     let metrics = Metrics::new().map_err(|error| anyhow!("the metrics contradict each other: {error}"))?;
     let metrics = Arc::new(metrics);
-    let accounting = Accounting::start(&config, &metrics, now).context("[accounting]")?;
+    let accounting = Accounting::start(&config, &store, &metrics, now).context("[accounting]")?;
     let parts = Parts {
         config_file,
         watched,

@@ -18,6 +18,7 @@ mod node;
 mod packet;
 mod reassert;
 mod scripts;
+mod sessions;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ use crate::certificates::Certificate;
 use crate::keys::Keys;
 use crate::membership::{Member, Members, Says};
 use crate::sealed::{HEADER, Header, NEWEST, Sealer, Unopened};
+use crate::sessions::{Heard, Telling};
 use crate::stats::Stats;
 use crate::{Applied, Health, Journal, PacketSeen, Store, StoreError, Ticket};
 use gateway_core::attempt::bundle::{decode_bundle, encode_bundle};
@@ -456,6 +458,10 @@ impl Store for RedisStore {
 
     fn packet_ended(&self, ticket: Ticket, reply: Option<Arc<[u8]>>) {
         let _ = self.packets.send(PacketJob::End(Ended { ticket, reply }));
+    }
+
+    fn share_sessions(&self, telling: Telling) -> Option<crate::Asked<Heard>> {
+        Some(self.ask(0, move |shared, mut link| async move { shared.share_sessions(&mut link, &telling).await }))
     }
 
     fn leave(&self) -> crate::Asked<()> {

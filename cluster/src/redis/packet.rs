@@ -226,7 +226,7 @@ fn replacing(key: &str, known: &[u8], new: &[u8], lives: Duration, by_digest: bo
 }
 
 /// Whether the server does not know the script, as after a restart.
-fn is_unknown(error: &RedisError) -> bool {
+pub(super) fn is_unknown(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
 }
 

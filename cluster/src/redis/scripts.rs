@@ -71,6 +71,59 @@ return {t[1], t[2], live}
 ",
 );
 
+/// Puts down a report of a session unless the store has a newer one, which is the answer then. Forgets those of which nothing was
+/// heard for long, and the oldest beyond a limit.
+///
+/// Keys: the reports, when each came. Arguments: the field; the order of the report, which its header names too; the value; how long
+/// reports are kept, in ms; how many.
+pub(crate) static REPORT: Script = Script::new(
+    r"
+local known = redis.call('HGET', KEYS[1], ARGV[1])
+if known and #known >= 13 then
+  local order = 0
+  for i = 6, 13 do order = order * 256 + string.byte(known, i) end
+  if order >= tonumber(ARGV[2]) then return known end
+end
+local t = redis.call('TIME')
+local now = t[1] * 1000000 + t[2]
+local last = tonumber(redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')[2] or 0)
+local at = string.format('%.0f', math.max(now, last + 1))
+redis.call('HSETNX', KEYS[1], 'life', at)
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+redis.call('ZADD', KEYS[2], at, ARGV[1])
+local gone = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now - ARGV[4] * 1000), 'LIMIT', 0, 16)
+local over = redis.call('ZCARD', KEYS[2]) - ARGV[5]
+if #gone == 0 and over > 0 then gone = redis.call('ZRANGE', KEYS[2], 0, math.min(over, 16) - 1) end
+for _, field in ipairs(gone) do
+  redis.call('HDEL', KEYS[1], field)
+  redis.call('ZREM', KEYS[2], field)
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+redis.call('PEXPIRE', KEYS[2], ARGV[4])
+return false
+",
+);
+
+/// The reports that came after a time, the oldest first.
+///
+/// Keys: the reports, when each came. Arguments: the time, as this script told it before; how many at most. Answers: the life of the
+/// store, the time up to which it told, how many there were, and fields and values.
+pub(crate) static REPORTS: Script = Script::new(
+    r"
+local found = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. ARGV[1], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[2])
+local reports, last = {}, ARGV[1]
+for i = 1, #found, 2 do
+  last = found[i + 1]
+  local length = redis.call('HSTRLEN', KEYS[1], found[i])
+  if length > 0 and length <= 65536 then
+    reports[#reports + 1] = found[i]
+    reports[#reports + 1] = redis.call('HGET', KEYS[1], found[i])
+  end
+end
+return {redis.call('HGET', KEYS[1], 'life') or '', last, #found / 2, reports}
+",
+);
+
 impl Script {
     const fn new(text: &'static str) -> Self {
         Self { text, digest: OnceLock::new() }

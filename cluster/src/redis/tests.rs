@@ -5,6 +5,7 @@ mod faults;
 mod layouts;
 mod packets;
 mod server;
+mod sessions;
 mod shared;
 mod versions;
 

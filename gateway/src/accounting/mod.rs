@@ -5,6 +5,7 @@
 //!   listener ── Entry ──► queue ──► writer(file)  ── fdatasync ──┐ last one
 //!   listener ── Entry ──► queue ──► writer(spool) ── fdatasync ──┴► sessions, answers ──► listener
 //!                                        spool ──► forwarder ──► other server
+//!                                  sessions ◄──► sharer ◄──► store ◄──► other nodes
 //! ```
 //!
 //! No arbiter waits for a disk: the queues are bounded, and what finds no place is dropped without an answer.
@@ -13,10 +14,12 @@ pub mod entry;
 pub mod file;
 pub mod forwarder;
 pub mod reload;
+pub mod sharer;
 pub mod spool;
 pub mod writer;
 
 use crate::telemetry::metrics::Metrics;
+use cluster::Store;
 use entry::{Entry, Outcome};
 use gateway_core::accounting::record::Status;
 use gateway_core::accounting::sessions::{Sessions, Taken};
@@ -32,6 +35,8 @@ pub struct Accounting {
     sinks: Mutex<Vec<SyncSender<Arc<Entry>>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     sessions: Arc<Known>,
+    /// The sharer, which ends when this goes.
+    sharer: Mutex<Option<(SyncSender<()>, JoinHandle<()>)>>,
 }
 
 /// The open sessions, and what they are counted with.
@@ -42,12 +47,18 @@ pub struct Known {
 }
 
 impl Accounting {
-    /// Opens the sinks of `config` and starts their threads. Without a sink there is nothing to start, and no session.
+    /// Opens the sinks of `config` and starts their threads. Without a sink there is nothing to start, and no session. Where other
+    /// nodes use `store` too, sessions are shared with them.
     ///
     /// # Errors
     ///
     /// A folder cannot be used: which, and what to do.
-    pub fn start(config: &Arc<Config>, metrics: &Arc<Metrics>, now: Timestamp) -> anyhow::Result<Self> {
+    pub fn start(
+        config: &Arc<Config>,
+        store: &Arc<dyn Store>,
+        metrics: &Arc<Metrics>,
+        now: Timestamp,
+    ) -> anyhow::Result<Self> {
         let limits = &config.limits;
         let mut open = Sessions::new(limits.sessions, config.accounting.session_timeout);
         let rules = Rules::from(&config.identity);
@@ -75,7 +86,14 @@ impl Accounting {
             threads.push(writer::start(sink, recent, receiver, known.clone())?);
             sinks.push(sender);
         }
-        Ok(Self { sinks: Mutex::new(sinks), threads: Mutex::new(threads), sessions: known })
+        let sharer = if store.is_shared() && !sinks.is_empty() {
+            let (stop, stopped) = sync_channel(0);
+            Some((stop, sharer::start(store.clone(), known.clone(), stopped)?))
+        } else {
+            None
+        };
+        let (sinks, threads, sharer) = (Mutex::new(sinks), Mutex::new(threads), Mutex::new(sharer));
+        Ok(Self { sinks, threads, sessions: known, sharer })
     }
 
     /// What a listener needs to put records into the sinks.
@@ -99,20 +117,26 @@ impl Accounting {
         let mut sessions = self.sessions();
         sessions.set_limits(config.limits.sessions, config.accounting.session_timeout);
         sessions.expire(now);
-        let open = i64::try_from(sessions.len()).unwrap_or(i64::MAX);
-        drop(sessions);
-        self.sessions.metrics.accounting.sessions.set(open);
+        self.sessions.show(sessions, 0);
     }
 
     /// Writes what is queued and ends the threads, once the listeners are gone with their intakes.
     pub fn stop(&self) {
         self.sinks.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        for thread in threads {
-            if thread.join().is_err() {
-                tracing::error!("a thread of accounting had ended before, by a fault in Orthrus");
-            }
+        let sharer = self.sharer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // The writers tell it the last of what they wrote.
+        threads.into_iter().for_each(ended);
+        if let Some((stop, thread)) = sharer {
+            drop(stop);
+            ended(thread);
         }
+    }
+}
+
+fn ended(thread: JoinHandle<()>) {
+    if thread.join().is_err() {
+        tracing::error!("a thread of accounting had ended before, by a fault in Orthrus");
     }
 }
 
@@ -172,11 +196,16 @@ impl Known {
                 Status::On | Status::Off => {
                     let nas_ip = gateway_core::accounting::record::nas_ip(&record.packet);
                     let identifier = record.packet.first(gateway_core::radius::attribute::NAS_IDENTIFIER);
-                    sessions.restart(client, nas, nas_ip, identifier, at);
+                    sessions.restart(client, nas, nas_ip, identifier, at, now);
                 }
                 Status::Other(_) => {}
             }
         }
+        self.show(sessions, full);
+    }
+
+    /// Shows how many sessions are open, and that `full` found no place.
+    fn show(&self, sessions: MutexGuard<'_, Sessions>, full: u64) {
         let open = i64::try_from(sessions.len()).unwrap_or(i64::MAX);
         drop(sessions);
         self.metrics.accounting.sessions.set(open);

@@ -136,7 +136,8 @@ pub fn sessions(lines: &[Line], rules: &Rules, sessions: &mut Sessions, now: Tim
             Some("Stop") => drop(sessions.stop(&line.client, &session_id, at, line.received)),
             Some("Accounting-On" | "Accounting-Off") => {
                 let identifier = line.octets_of("NAS-Identifier");
-                sessions.restart(&line.client, line.source, line.nas_ip(), identifier.as_deref(), at);
+                let (source, nas_ip) = (line.source, line.nas_ip());
+                sessions.restart(&line.client, source, nas_ip, identifier.as_deref(), at, line.received);
             }
             _ => {}
         }

@@ -17,7 +17,7 @@ use crate::telemetry::observer::Observer;
 use crate::telemetry::trace::Tracing;
 use actix::prelude::*;
 use admin_api::Control;
-use cluster::{Journal, MemoryStore, Settings};
+use cluster::{Journal, MemoryStore, Settings, Store};
 use gateway_core::attempt::record::Owner;
 use gateway_core::attempt::state::Keyring;
 use gateway_core::exchange::duplicates::{End, Key};
@@ -137,7 +137,8 @@ fn bench_with(tracing: Option<Arc<Tracing>>, mut backends: Backends) -> Bench {
     let journal = Journal::open(&config.state_dir, "", clock::now()).unwrap();
     let settings = Settings { limit: 100, wrong_codes_window: Duration::from_secs(900) };
     let metrics = Arc::new(Metrics::new().unwrap());
-    let accounting = Accounting::start(&config, &metrics, clock::now()).unwrap();
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new(journal, settings));
+    let accounting = Accounting::start(&config, &store, &metrics, clock::now()).unwrap();
     let parts = Parts {
         accounting,
         config_file: None,
@@ -145,7 +146,7 @@ fn bench_with(tracing: Option<Arc<Tracing>>, mut backends: Backends) -> Bench {
         keyring: Keyring::new(&Secret::new(vec![1; 32])),
         owner: Owner { node: "a".into(), incarnation: 1 },
         pool: Arc::new(HashingPool::new(1, 1).unwrap()),
-        store: Arc::new(MemoryStore::new(journal, settings)),
+        store,
         observer: Observer::new(metrics, 100),
         learned: Learned::load(&config.state_dir, 10).unwrap(),
         tracing,

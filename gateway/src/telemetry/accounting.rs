@@ -21,6 +21,8 @@ pub struct AccountingMeters {
     pub damaged: IntCounterVec,
     /// Open sessions that are known.
     pub sessions: IntGauge,
+    /// Reports of sessions that other nodes told and that were news.
+    pub sessions_heard: IntCounter,
     /// Octets in the spool that the other server has not answered for.
     pub spool_bytes: IntGauge,
     /// Records that the other server has answered for.
@@ -76,7 +78,17 @@ impl AccountingMeters {
             )?,
             sessions: register(
                 r,
-                IntGauge::new("orthrus_accounting_sessions", "Open sessions, as accounting reports them."),
+                IntGauge::new(
+                    "orthrus_accounting_sessions",
+                    "Open sessions, as accounting reports them, at all nodes that share a store.",
+                ),
+            )?,
+            sessions_heard: register(
+                r,
+                IntCounter::new(
+                    "orthrus_accounting_sessions_heard_total",
+                    "Reports of sessions that other nodes told and that were news.",
+                ),
             )?,
             spool_bytes: register(
                 r,

@@ -4,6 +4,7 @@
 pub mod line;
 pub mod recent;
 pub mod record;
+pub mod report;
 pub mod sessions;
 
 #[cfg(test)]

@@ -4,9 +4,15 @@
 //! A session begins with its Start, or with the first Interim-Update that is heard of it; it ends with its Stop, with an
 //! Accounting-On or -Off of its NAS, or when nothing was heard of it for `accounting.session_timeout`. What comes late must not
 //! open it again: the end of a session is remembered for a while.
+//!
+//! Nodes that share a store tell each other ([`Report`]): any of them may hear the Start, and another one the Stop. Each has
+//! its own copy of all sessions and merges what it hears, in whatever order that comes: an end beats every report of a session
+//! that began before it, otherwise the newest report counts. So copies agree as soon as all have heard the same.
 
+use super::report::{Key, Report, Says};
 use crate::time::Timestamp;
-use std::collections::{HashMap, VecDeque};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +24,7 @@ const ENDED_FOR: Duration = Duration::from_secs(300);
 const MOST_ENDED: usize = 65_536;
 
 /// One open session.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
     /// The RADIUS client's name.
     pub client: Arc<str>,
@@ -62,13 +68,6 @@ pub struct Session {
     pub session_time: u32,
 }
 
-/// What names a session: Acct-Session-Id is unique within one NAS only.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Key {
-    client: Arc<str>,
-    acct_session_id: Box<[u8]>,
-}
-
 /// What became of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
@@ -82,20 +81,36 @@ pub enum Taken {
     Full,
 }
 
+#[derive(Debug)]
+struct Open {
+    session: Session,
+    /// Of the newest report.
+    order: u64,
+}
+
+#[derive(Debug)]
+struct End {
+    at: Timestamp,
+    /// Of the newest report.
+    order: u64,
+}
+
 /// Every open session that this node knows of.
 #[derive(Debug, Default)]
 pub struct Sessions {
     limit: usize,
     timeout: Duration,
     serial: u64,
-    sessions: HashMap<u64, Session>,
+    sessions: HashMap<u64, Open>,
     by_key: HashMap<Key, u64>,
     by_user: HashMap<Arc<str>, Vec<u64>>,
     /// Each session once, about in the order in which they fall silent: looked at when its turn comes, and put back if it
     /// was heard of since. So a report costs no place in a sorted list.
     silence: VecDeque<(Timestamp, u64)>,
-    ended: HashMap<Key, Timestamp>,
+    ended: HashMap<Key, End>,
     ends: VecDeque<(Timestamp, Key)>,
+    /// What other nodes are still to be told of; `None`: there are no others.
+    untold: Option<BTreeSet<Key>>,
 }
 
 impl Sessions {
@@ -109,34 +124,56 @@ impl Sessions {
         (self.limit, self.timeout) = (limit, timeout);
     }
 
+    /// At most so many are known.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// A session of which nothing was heard for so long has ended.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// A Start or an Interim-Update was heard of `session`. Its `started` and counters never go back, so that reports in
     /// the wrong order do no harm.
     pub fn report(&mut self, session: Session) -> Taken {
         let key = Key { client: session.client.clone(), acct_session_id: session.acct_session_id.clone() };
-        if let Some(ended) = self.ended.get(&key) {
+        let order = session.last_seen.as_micros();
+        let taken = self.open(&key, session, order);
+        if matches!(taken, Taken::Opened | Taken::Renewed) {
+            self.tell(key);
+        }
+        taken
+    }
+
+    fn open(&mut self, key: &Key, session: Session, order: u64) -> Taken {
+        if let Some(id) = self.by_key.get(key).copied() {
+            self.renew(id, session, order);
+            return Taken::Renewed;
+        }
+        if let Some(end) = self.ended.get(key) {
             // A NAS may use a session id again, after a reboot above all: what began after the end is a new session.
-            if session.started <= *ended {
+            if session.started <= end.at {
                 return Taken::Late;
             }
-        }
-        if let Some(id) = self.by_key.get(&key).copied() {
-            self.renew(id, session);
-            return Taken::Renewed;
         }
         if self.sessions.len() >= self.limit {
             return Taken::Full;
         }
         self.serial = self.serial.wrapping_add(1);
         let id = self.serial;
+        // The end of the session that was called so before must not be told after the beginning of this one.
+        let order = self.ended.get(key).map_or(order, |end| order.max(end.order.saturating_add(1)));
         self.silence.push_back((session.last_seen, id));
         self.by_user.entry(session.user.clone()).or_default().push(id);
-        self.by_key.insert(key, id);
-        self.sessions.insert(id, session);
+        self.by_key.insert(key.clone(), id);
+        self.sessions.insert(id, Open { session, order });
         Taken::Opened
     }
 
-    fn renew(&mut self, id: u64, mut newer: Session) {
-        let Some(known) = self.sessions.get_mut(&id) else { return };
+    fn renew(&mut self, id: u64, mut newer: Session, order: u64) {
+        let Some(Open { session: known, order: last }) = self.sessions.get_mut(&id) else { return };
+        *last = order.max(last.saturating_add(1));
         newer.started = newer.started.min(known.started);
         newer.last_seen = newer.last_seen.max(known.last_seen);
         newer.input_octets = newer.input_octets.max(known.input_octets);
@@ -179,13 +216,26 @@ impl Sessions {
         now: Timestamp,
     ) -> Option<Session> {
         let key = Key { client: client.clone(), acct_session_id: acct_session_id.into() };
+        let gone = self.by_key.get(&key).copied().and_then(|id| self.remove(id));
+        let last = gone.as_ref().map_or(0, |open| open.order.saturating_add(1));
+        self.remember_end(key.clone(), at, last.max(now.as_micros()), now);
+        self.tell(key);
+        gone.map(|open| open.session)
+    }
+
+    fn remember_end(&mut self, key: Key, at: Timestamp, order: u64, now: Timestamp) {
         self.forget_ends(now);
-        if self.ended.len() < MOST_ENDED {
-            self.ended.insert(key.clone(), at);
-            self.ends.push_back((now, key.clone()));
+        if let Some(end) = self.ended.get_mut(&key) {
+            *end = End { at: at.max(end.at), order: order.max(end.order) };
+            return;
         }
-        let id = self.by_key.get(&key).copied()?;
-        self.remove(id)
+        if self.ended.len() >= MOST_ENDED
+            && let Some((_, oldest)) = self.ends.pop_front()
+        {
+            self.ended.remove(&oldest);
+        }
+        self.ended.insert(key.clone(), End { at, order });
+        self.ends.push_back((now, key));
     }
 
     /// An Accounting-On or -Off was heard: every session of that NAS that began before has ended (RFC 2866 §5.1). How many.
@@ -198,6 +248,7 @@ impl Sessions {
         nas_ip: Option<IpAddr>,
         nas_identifier: Option<&[u8]>,
         at: Timestamp,
+        now: Timestamp,
     ) -> usize {
         let same = |session: &Session| {
             let named = match (session.nas_identifier.as_deref(), nas_identifier) {
@@ -210,8 +261,12 @@ impl Sessions {
             };
             *session.client == *client && named && placed && session.started <= at
         };
-        let ids: Vec<u64> = self.sessions.iter().filter(|(_, session)| same(session)).map(|(id, _)| *id).collect();
-        ids.iter().filter_map(|id| self.remove(*id)).count()
+        let gone: Vec<(Arc<str>, Box<[u8]>)> = self
+            .iter()
+            .filter(|session| same(session))
+            .map(|session| (session.client.clone(), session.acct_session_id.clone()))
+            .collect();
+        gone.iter().filter_map(|(client, acct_session_id)| self.stop(client, acct_session_id, at, now)).count()
     }
 
     /// Forgets the sessions of which nothing was heard for too long. How many.
@@ -223,7 +278,7 @@ impl Sessions {
                 break;
             }
             self.silence.pop_front();
-            let Some(last_seen) = self.sessions.get(&id).map(|session| session.last_seen) else { continue };
+            let Some(last_seen) = self.sessions.get(&id).map(|open| open.session.last_seen) else { continue };
             if now.since(last_seen) < self.timeout {
                 self.silence.push_back((last_seen, id));
             } else {
@@ -240,18 +295,18 @@ impl Sessions {
 
     /// The sessions of the user of this canonical name.
     pub fn of_user(&self, user: &str) -> impl Iterator<Item = &Session> {
-        self.by_user.get(user).into_iter().flatten().filter_map(|id| self.sessions.get(id))
+        self.by_user.get(user).into_iter().flatten().filter_map(|id| Some(&self.sessions.get(id)?.session))
     }
 
     /// The session of this Acct-Session-Id at this RADIUS client.
     pub fn of_id(&self, client: &Arc<str>, acct_session_id: &[u8]) -> Option<&Session> {
         let key = Key { client: client.clone(), acct_session_id: acct_session_id.into() };
-        self.sessions.get(self.by_key.get(&key)?)
+        Some(&self.sessions.get(self.by_key.get(&key)?)?.session)
     }
 
     /// Every session, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &Session> {
-        self.sessions.values()
+        self.sessions.values().map(|open| &open.session)
     }
 
     /// How many are open.
@@ -266,15 +321,16 @@ impl Sessions {
 
     /// Its entry in `silence` stays until its turn comes, but a NAS that opens and ends sessions quickly must not make that grow:
     /// beyond twice the sessions it is built anew.
-    fn remove(&mut self, id: u64) -> Option<Session> {
-        let session = self.sessions.remove(&id)?;
+    fn remove(&mut self, id: u64) -> Option<Open> {
+        let open = self.sessions.remove(&id)?;
+        let session = &open.session;
         let key = Key { client: session.client.clone(), acct_session_id: session.acct_session_id.clone() };
         self.by_key.remove(&key);
         self.forget_user(&session.user, id);
         if self.silence.len() > 64 + 2 * self.sessions.len() {
             self.silence.retain(|(_, id)| self.sessions.contains_key(id));
         }
-        Some(session)
+        Some(open)
     }
 
     fn forget_user(&mut self, user: &Arc<str>, id: u64) {
@@ -286,12 +342,77 @@ impl Sessions {
         }
     }
 
+    /// What others were not told yet is kept, or they would take the session for an open one.
     fn forget_ends(&mut self, now: Timestamp) {
         while let Some((at, _)) = self.ends.front()
             && now.since(*at) >= ENDED_FOR
         {
-            if let Some((_, key)) = self.ends.pop_front() {
+            let Some((_, key)) = self.ends.pop_front() else { return };
+            if self.untold.as_ref().is_some_and(|untold| untold.contains(&key)) {
+                self.ends.push_back((now, key));
+            } else {
                 self.ended.remove(&key);
+            }
+        }
+    }
+
+    /// There are other nodes: they are to be told all that is known, now and from now on.
+    pub fn share(&mut self) {
+        let known = self.by_key.keys().chain(self.ended.keys()).cloned().collect();
+        self.untold = Some(known);
+    }
+
+    fn tell(&mut self, key: Key) {
+        if let Some(untold) = &mut self.untold {
+            untold.insert(key);
+        }
+    }
+
+    /// Up to `most` things that other nodes are still to be told. If they cannot be, [`Sessions::share`] begins anew.
+    pub fn untold(&mut self, most: usize) -> Vec<Report> {
+        let mut reports = Vec::new();
+        while reports.len() < most
+            && let Some(key) = self.untold.as_mut().and_then(BTreeSet::pop_first)
+        {
+            let open = self.by_key.get(&key).and_then(|id| self.sessions.get(id));
+            let open = open.map(|open| (open.order, Says::Open(Box::new(open.session.clone()))));
+            let said = open.or_else(|| self.ended.get(&key).map(|end| (end.order, Says::Ended(end.at))));
+            // Nothing is known any more of a session that fell silent, which others find out by themselves.
+            reports.extend(said.map(|(order, says)| Report { key, order, says }));
+        }
+        reports
+    }
+
+    /// Another node reports. What contradicts an end that this node knows, or a session that began after the end that the other
+    /// one knows, is answered: the right report is to be told again.
+    pub fn hear(&mut self, report: Report, now: Timestamp) -> Taken {
+        let Report { key, order, says } = report;
+        let open = self.by_key.get(&key).and_then(|id| Some((*id, self.sessions.get_mut(id)?)));
+        match (says, open) {
+            (Says::Open(_), Some((_, open))) if open.order >= order => Taken::Late,
+            (Says::Open(session), _) if now.since(session.last_seen) >= self.timeout => Taken::Late,
+            (Says::Open(session), _) => {
+                let taken = self.open(&key, *session, order);
+                if taken == Taken::Late
+                    && let Some(end) = self.ended.get_mut(&key)
+                {
+                    end.order = end.order.max(order.saturating_add(1));
+                    self.tell(key);
+                }
+                taken
+            }
+            (Says::Ended(at), Some((_, open))) if open.session.started > at => {
+                open.order = open.order.max(order.saturating_add(1));
+                self.tell(key);
+                Taken::Late
+            }
+            (Says::Ended(at), open) => {
+                let taken = if open.is_some() { Taken::Renewed } else { Taken::Late };
+                if let Some(id) = open.map(|(id, _)| id) {
+                    self.remove(id);
+                }
+                self.remember_end(key, at, order, now);
+                taken
             }
         }
     }
@@ -384,12 +505,12 @@ mod tests {
         other.nas_identifier = Some(b"other".as_slice().into());
         sessions.report(other);
         sessions.report(session("carol", "3", 50));
-        assert_eq!(sessions.restart("vpn", NAS, None, Some(b"this"), at(40)), 1);
+        assert_eq!(sessions.restart("vpn", NAS, None, Some(b"this"), at(40), at(40)), 1);
         let mut left: Vec<_> = sessions.iter().map(|session| session.user.to_string()).collect();
         left.sort();
         assert_eq!(left, ["bob", "carol"]);
-        assert_eq!(sessions.restart("elsewhere", NAS, None, None, at(90)), 0);
-        assert_eq!(sessions.restart("vpn", Ipv4Addr::LOCALHOST.into(), None, None, at(90)), 0);
+        assert_eq!(sessions.restart("elsewhere", NAS, None, None, at(90), at(90)), 0);
+        assert_eq!(sessions.restart("vpn", Ipv4Addr::LOCALHOST.into(), None, None, at(90), at(90)), 0);
     }
 
     #[test]
@@ -405,5 +526,147 @@ mod tests {
         }
         assert!(sessions.silence.len() < 80, "{}", sessions.silence.len());
         assert_eq!(sessions.count("alice", at(0)), 3);
+    }
+
+    /// What nodes share: the newest report of each session, and in which order they came.
+    #[derive(Default)]
+    struct Board {
+        reports: HashMap<Key, Report>,
+        changes: Vec<Key>,
+    }
+
+    struct Node {
+        sessions: Sessions,
+        heard: usize,
+    }
+
+    impl Node {
+        fn new() -> Self {
+            let mut sessions = Sessions::new(1_000, Duration::from_secs(1_000_000));
+            sessions.share();
+            Self { sessions, heard: 0 }
+        }
+
+        fn exchange(&mut self, board: &mut Board, most: usize, now: Timestamp) {
+            for report in self.sessions.untold(most) {
+                match board.reports.get(&report.key) {
+                    Some(known) if known.order >= report.order => drop(self.sessions.hear(known.clone(), now)),
+                    _ => {
+                        board.changes.push(report.key.clone());
+                        let octets = report.encode().unwrap();
+                        let read = Report::decode(&octets, report.order).unwrap();
+                        assert_eq!(read, report);
+                        board.reports.insert(report.key.clone(), read);
+                    }
+                }
+            }
+            for key in &board.changes[self.heard..] {
+                self.sessions.hear(board.reports[key].clone(), now);
+            }
+            self.heard = board.changes.len();
+        }
+
+        fn open(&self) -> Vec<String> {
+            let name = |session: &Session| String::from_utf8_lossy(&session.acct_session_id).into_owned();
+            let mut open: Vec<_> = self.sessions.iter().map(name).collect();
+            open.sort();
+            open
+        }
+    }
+
+    #[test]
+    fn one_node_hears_the_start_and_another_the_stop() {
+        let (mut board, mut a, mut b) = (Board::default(), Node::new(), Node::new());
+        a.sessions.report(session("alice", "1", 10));
+        a.exchange(&mut board, 9, at(10));
+        b.exchange(&mut board, 9, at(11));
+        assert_eq!(b.sessions.count("alice", at(11)), 1);
+        b.sessions.stop(&"vpn".into(), b"1", at(12), at(12));
+        b.exchange(&mut board, 9, at(12));
+        // An Interim-Update that the Stop overtook, at a node that has not heard of the Stop.
+        a.sessions.report(session("alice", "1", 13));
+        let mut late = Node::new();
+        for _ in 0..3 {
+            [&mut a, &mut b, &mut late].into_iter().for_each(|node| node.exchange(&mut board, 9, at(14)));
+        }
+        for node in [&a, &b, &late] {
+            assert_eq!(node.sessions.count("alice", at(14)), 0);
+        }
+        // The NAS begins to count anew.
+        b.sessions.report(session("bob", "1", 20));
+        b.exchange(&mut board, 9, at(20));
+        late.exchange(&mut board, 9, at(20));
+        assert_eq!((late.sessions.count("bob", at(20)), late.sessions.count("alice", at(20))), (1, 0));
+    }
+
+    #[test]
+    fn an_end_that_was_not_told_is_kept_until_it_is() {
+        let (mut board, mut a, mut b) = (Board::default(), Node::new(), Node::new());
+        a.sessions.report(session("alice", "1", 10));
+        a.exchange(&mut board, 9, at(10));
+        b.exchange(&mut board, 9, at(10));
+        a.sessions.stop(&"vpn".into(), b"1", at(20), at(20));
+        a.sessions.expire(at(2_000));
+        a.exchange(&mut board, 9, at(2_000));
+        b.exchange(&mut board, 9, at(2_000));
+        assert!(b.sessions.is_empty());
+        a.sessions.expire(at(4_000));
+        assert!(a.sessions.ended.is_empty());
+    }
+
+    #[test]
+    fn copies_agree_whatever_is_heard_where_and_when() {
+        for seed in 0..300_u64 {
+            let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+            let mut draw = |below: u64| {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                state % below
+            };
+            let mut board = Board::default();
+            let mut nodes = [Node::new(), Node::new(), Node::new()];
+            let mut ended = BTreeSet::new();
+            for second in 1..200 {
+                let id = draw(12);
+                let node = &mut nodes[usize::try_from(draw(3)).unwrap()];
+                // A report may be older than the end of its session.
+                match draw(6) {
+                    0..=2 => {
+                        let mut session = session("alice", &id.to_string(), second);
+                        session.started = at(id + 1);
+                        node.sessions.report(session);
+                    }
+                    3 if draw(3) == 0 => {
+                        node.sessions.stop(&"vpn".into(), id.to_string().as_bytes(), at(second + 20), at(second));
+                        ended.insert(id.to_string());
+                    }
+                    4 if draw(5) == 0 => {
+                        // It tells all of it again, as after a time without the store.
+                        node.sessions.share();
+                    }
+                    _ => node.exchange(&mut board, usize::try_from(draw(4)).unwrap(), at(second)),
+                }
+                if draw(150) == 0 {
+                    // The store was wiped.
+                    board = Board::default();
+                    for node in &mut nodes {
+                        node.heard = 0;
+                        node.sessions.share();
+                    }
+                }
+            }
+            for _ in 0..6 {
+                nodes.iter_mut().for_each(|node| node.exchange(&mut board, 1_000, at(200)));
+            }
+            let mut late = Node::new();
+            late.exchange(&mut board, 0, at(200));
+            for node in &nodes {
+                assert_eq!(node.open(), nodes[0].open(), "seed {seed}");
+                assert!(node.sessions.untold.as_ref().unwrap().is_empty(), "seed {seed}: they never agree");
+                assert!(node.open().iter().all(|id| !ended.contains(id)), "seed {seed}");
+            }
+            assert_eq!(late.open(), nodes[0].open(), "seed {seed}");
+        }
     }
 }

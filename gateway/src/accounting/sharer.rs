@@ -1,0 +1,102 @@
+//! Tells the other nodes what this one hears of sessions, and hears what they tell, so that `max_sessions` counts those of all
+//! nodes and any node can end a session. Nobody waits for it: a sign-in looks at what this node has heard so far.
+
+use super::Known;
+use cluster::{Heard, Since, Store, StoreError, Telling};
+use gateway_core::accounting::sessions::Taken;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+/// How often it is told and heard.
+const EVERY: Duration = Duration::from_millis(500);
+/// After a store that did not take it.
+const AFTER_FAILURE: Duration = Duration::from_secs(3);
+/// Reports that are told at a time.
+const MOST_TOLD: usize = 256;
+/// For each session that may be open, as many ends are kept in the store.
+const ENDS: usize = 2;
+
+/// Starts the thread; it ends when `stop` does, after it has told the rest.
+///
+/// # Errors
+///
+/// The system has no thread for it.
+pub fn start(store: Arc<dyn Store>, known: Arc<Known>, stop: Receiver<()>) -> io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    Builder::new().name("accounting-sharer".to_owned()).spawn(move || {
+        known.lock().share();
+        let mut sharer = Sharer { store, known, since: Since::default(), life: String::new() };
+        let mut wait = EVERY;
+        loop {
+            let stopping = stop.recv_timeout(wait) != Err(RecvTimeoutError::Timeout);
+            wait = if runtime.block_on(sharer.round()).is_ok() { EVERY } else { AFTER_FAILURE };
+            if stopping {
+                return;
+            }
+        }
+    })
+}
+
+struct Sharer {
+    store: Arc<dyn Store>,
+    known: Arc<Known>,
+    since: Since,
+    /// Of the store; empty while there is nothing in it.
+    life: String,
+}
+
+impl Sharer {
+    /// Tells and hears all that there is.
+    async fn round(&mut self) -> Result<(), StoreError> {
+        loop {
+            let (telling, all) = {
+                let mut sessions = self.known.lock();
+                let reports = sessions.untold(MOST_TOLD);
+                let all = reports.len() < MOST_TOLD;
+                let (lives, most) = (sessions.timeout(), sessions.limit().saturating_mul(1 + ENDS));
+                (Telling { reports, since: self.since.clone(), lives, most }, all)
+            };
+            let Some(asked) = self.store.share_sessions(telling) else { return Ok(()) };
+            match asked.await {
+                Ok(heard) => {
+                    let more = heard.more;
+                    self.hear(heard);
+                    if all && !more {
+                        return Ok(());
+                    }
+                }
+                Err(error) => {
+                    // What was told may have been taken, or lost with a primary: all of it is told again.
+                    self.known.lock().share();
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, heard: Heard) {
+        let Heard { reports, since, life, .. } = heard;
+        self.since = since;
+        let now = crate::clock::now();
+        let mut sessions = self.known.lock();
+        let (mut news, mut full) = (0, 0);
+        for report in reports {
+            match sessions.hear(report, now) {
+                Taken::Opened | Taken::Renewed => news += 1,
+                Taken::Late => {}
+                Taken::Full => full += 1,
+            }
+        }
+        if !self.life.is_empty() && self.life != life {
+            // The store was emptied: every node brings what it knows.
+            self.since = Since::default();
+            sessions.share();
+        }
+        self.life = life;
+        self.known.show(sessions, full);
+        self.known.metrics().accounting.sessions_heard.inc_by(news);
+    }
+}

@@ -1,0 +1,101 @@
+//! Nodes that share a Redis share the sessions that accounting reports: one node hears the Start and another the Stop, each
+//! counts for `max_sessions`, and any of them can end a session.
+
+use gateway_core::radius::{Code, attribute};
+use std::net::SocketAddr;
+use tests::accounting::{INTERIM, ON, START, STOP, listens, nas};
+use tests::dae::{DaeNas, Manner};
+use tests::{Gateway, NAS, Redis, Request, SECRET, Setup, eventually};
+use toml::Table;
+
+const ALONE: &str = "[[policies]]\nname = \"all\"\nsecond_factor = \"off\"\n";
+
+struct Node {
+    gateway: Gateway,
+    accounting: SocketAddr,
+}
+
+fn node(redis: &Redis, name: &str, dae_port: u16) -> Node {
+    let mut dae = Table::new();
+    dae.insert("port".into(), i64::from(dae_port).into());
+    let setup = Setup::new().user("alice", "wonderland").policies(ALONE).sharing(redis, name);
+    let setup = setup.of_client(NAS, "dynamic_authorization", dae).set("accounting.max_sessions", 1);
+    let (setup, accounting) = listens(setup.set("accounting.folder", "accounting"));
+    Node { gateway: setup.start(), accounting }
+}
+
+impl Node {
+    fn told(&self, status: u32, session: &str) {
+        let report = Request::accounting(status, session).with(attribute::USER_NAME, b"alice");
+        nas(self.accounting).ask(&report).expect(Code::ACCOUNTING_RESPONSE);
+    }
+
+    fn knows(&self, sessions: u64) {
+        self.gateway.await_metrics("it knows the sessions of all", |metrics| {
+            metrics.count("orthrus_accounting_sessions", &[]) == sessions
+        });
+    }
+
+    fn lets_in(&self) -> bool {
+        self.gateway.nas().ask(&Request::access("Alice").password("wonderland")).code() == Code::ACCESS_ACCEPT
+    }
+}
+
+#[test]
+fn redis_a_session_that_one_node_was_told_of_counts_at_all_and_any_other_may_end_it() {
+    let redis = Redis::start();
+    let phone = DaeNas::start(SECRET, Manner::Obeys);
+    let (a, b) = (node(&redis, "a", phone.port()), node(&redis, "b", phone.port()));
+    assert!(a.lets_in() && b.lets_in());
+    phone.begin(a.accounting, "Alice", "s-1");
+    b.knows(1);
+    assert!(!b.lets_in() && !a.lets_in());
+    assert_eq!(b.gateway.metrics().refused("session_limit"), 1);
+    let output = b.gateway.run(&["disconnect", "--user", "alice", "--config", "orthrus.toml"], "");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!phone.has("s-1"));
+    // The Stop goes to the one, and the Interim-Update that it overtook to the other.
+    b.told(STOP, "s-1");
+    a.told(INTERIM, "s-1");
+    a.knows(0);
+    b.knows(0);
+    assert!(a.lets_in() && b.lets_in());
+    a.told(START, "s-2");
+    b.knows(1);
+    b.told(ON, "boot");
+    a.knows(0);
+    let heard = a.gateway.metrics().count("orthrus_accounting_sessions_heard_total", &[]);
+    assert!(heard >= 2, "{heard}");
+}
+
+#[test]
+fn redis_sessions_outlive_a_node_and_the_store() {
+    let mut redis = Redis::start();
+    let (mut a, mut b) = (node(&redis, "a", 3799), node(&redis, "b", 3799));
+    a.told(START, "s-1");
+    b.knows(1);
+    // Its disk is gone with it.
+    b.gateway.kill();
+    std::fs::remove_dir_all(b.gateway.path("accounting")).unwrap();
+    a.told(STOP, "s-1");
+    a.told(START, "s-2");
+    b.gateway.start_again();
+    b.knows(1);
+    assert!(!b.lets_in());
+    // It comes back empty, and meanwhile a session ends and another begins.
+    redis.kill();
+    a.gateway.await_metrics("it is lost", |metrics| metrics.count("orthrus_store_lost", &[]) == 1);
+    a.told(STOP, "s-2");
+    a.told(START, "s-3");
+    redis.start_again();
+    redis.cli(&["FLUSHALL"]);
+    eventually("it has heard of both", || {
+        let output = b.gateway.run(&["sessions", "--config", "orthrus.toml"], "");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        (text.contains("s-3") && !text.contains("s-2")).then_some(())
+    });
+    // What is told last, when a node goes, is told as well.
+    a.told(STOP, "s-3");
+    a.gateway.stop();
+    b.knows(0);
+}
