@@ -169,7 +169,7 @@ fn print(answer: &Answer, now: Timestamp, out: &mut dyn Write) -> std::io::Resul
             if *left_out > 0 {
                 writeln!(out, "{left_out} more are left out: narrow it with --user or --nas")?;
             }
-            writeln!(out, "{} sessions that node {node} was told of", sessions.len() + left_out)
+            writeln!(out, "{} sessions that node {node} knows of", sessions.len() + left_out)
         }
         Answer::Ordered(ordered) => {
             for Ordered { session, sent_to, outcome, detail, reason, error_cause, .. } in ordered {

@@ -50,7 +50,7 @@ enum Command {
     Simulate(simulate::Simulate),
     /// How the node on this machine is
     Status(control::Door),
-    /// The open sessions that the node on this machine was told of
+    /// The open sessions that the node on this machine knows of
     Sessions(control::Sessions),
     /// End sessions, through the NAS that reported them (RFC 5176)
     Disconnect(control::Disconnect),

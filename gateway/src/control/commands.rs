@@ -114,7 +114,8 @@ fn find(node: &Node, user: Option<&str>, session: Option<&str>, client: Option<&
     if found.is_empty() {
         let node = &node.owner().node;
         return Err(format!(
-            "node {node} knows of no such session: it knows those whose accounting it was sent itself; ask the other nodes"
+            "node {node} knows of no such session: it knows those that accounting reports to it, and to nodes that it shares a \
+             store with"
         ));
     }
     Ok(found)

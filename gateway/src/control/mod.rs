@@ -36,7 +36,7 @@ pub struct Request {
 pub enum Command {
     /// How this node is.
     Status {},
-    /// The open sessions that this node was told of.
+    /// The open sessions that this node knows of.
     Sessions {
         /// Of this user, in any spelling.
         user: Option<String>,
@@ -123,7 +123,7 @@ pub struct Status {
     pub in_progress: usize,
     /// Prompts that are out.
     pub pending: usize,
-    /// Open sessions it was told of.
+    /// Open sessions it knows of.
     pub sessions: usize,
 }
 

@@ -67,8 +67,8 @@ pub struct RawAccounting {
     /// Interim-Updates; without those, longer than the longest session.
     #[schemars(extend("x-min" = "1m", "x-max" = "8784h"))]
     pub session_timeout: Span,
-    /// Open sessions that one user may have before a further sign-in is refused; 0 means any number. Each node counts what it
-    /// was told itself. Too few locks out who was cut off, until `session_timeout`.
+    /// Open sessions that one user may have before a further sign-in is refused; 0 means any number. Nodes that share a
+    /// store count the sessions of all. Too few locks out who was cut off, until `session_timeout`.
     #[schemars(range(min = 0, max = 10_000))]
     pub max_sessions: u64,
 }

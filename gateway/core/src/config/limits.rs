@@ -81,8 +81,8 @@ pub struct RawLimits {
     /// is written a second time; about 100 octets each.
     #[schemars(range(min = 1_000, max = 50_000_000), extend("x-reload" = "no"))]
     pub accounting_records: u64,
-    /// Open sessions that are known. Further ones are not known and not counted for `max_sessions`; some hundred octets
-    /// each.
+    /// Open sessions that are known, of all nodes that share a store. Further ones are not known and not counted for
+    /// `max_sessions`; some hundred octets each.
     #[schemars(range(min = 16, max = 10_000_000))]
     pub sessions: u64,
 }
