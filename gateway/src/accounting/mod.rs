@@ -22,6 +22,7 @@ use crate::telemetry::metrics::Metrics;
 use cluster::Store;
 use entry::{Entry, Outcome};
 use gateway_core::accounting::record::Status;
+use gateway_core::accounting::report::Written;
 use gateway_core::accounting::sessions::{Sessions, Taken};
 use gateway_core::config::Config;
 use gateway_core::identity::Rules;
@@ -29,10 +30,11 @@ use gateway_core::time::Timestamp;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use writer::Job;
 
 /// What a node knows of accounting, and where it puts records.
 pub struct Accounting {
-    sinks: Mutex<Vec<SyncSender<Arc<Entry>>>>,
+    sinks: Arc<Mutex<Vec<SyncSender<Job>>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     sessions: Arc<Known>,
     /// The sharer, which ends when this goes.
@@ -86,14 +88,15 @@ impl Accounting {
             threads.push(writer::start(sink, recent, receiver, known.clone())?);
             sinks.push(sender);
         }
-        let sharer = if store.is_shared() && !sinks.is_empty() {
+        let shared = store.is_shared() && !sinks.is_empty();
+        let sinks = Arc::new(Mutex::new(sinks));
+        let sharer = if shared {
             let (stop, stopped) = sync_channel(0);
-            Some((stop, sharer::start(store.clone(), known.clone(), stopped)?))
+            Some((stop, sharer::start(store.clone(), known.clone(), sinks.clone(), stopped)?))
         } else {
             None
         };
-        let (sinks, threads, sharer) = (Mutex::new(sinks), Mutex::new(threads), Mutex::new(sharer));
-        Ok(Self { sinks, threads, sessions: known, sharer })
+        Ok(Self { sinks, threads: Mutex::new(threads), sessions: known, sharer: Mutex::new(sharer) })
     }
 
     /// What a listener needs to put records into the sinks.
@@ -142,7 +145,7 @@ fn ended(thread: JoinHandle<()>) {
 
 /// The queues of the sinks.
 #[derive(Clone)]
-pub struct Intake(Vec<SyncSender<Arc<Entry>>>);
+pub struct Intake(Vec<SyncSender<Job>>);
 
 impl Intake {
     /// How many sinks must have a record before it is answered.
@@ -158,7 +161,8 @@ impl Intake {
     pub fn put(&self, entry: &Arc<Entry>) -> Result<(), QueueFull> {
         let mut outcome = Ok(());
         for sink in &self.0 {
-            if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = sink.try_send(entry.clone()) {
+            if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = sink.try_send(Job::Write(entry.clone()))
+            {
                 outcome = Err(QueueFull);
             }
         }
@@ -188,11 +192,13 @@ impl Known {
             let Some(record) = entry.record() else { continue };
             let (client, nas, now) = (&entry.client.name, entry.peer.ip(), entry.received);
             let at = if record.impossible.is_some() { now } else { record.at };
+            let written = Some(Written { id: record.id, octets: record.octets, received: now });
             match record.status {
                 Status::Start | Status::Interim => {
-                    full += u64::from(sessions.report(record.session(client, nas, &self.rules, now)) == Taken::Full);
+                    let session = record.session(client, nas, &self.rules, now);
+                    full += u64::from(sessions.report(session, written) == Taken::Full);
                 }
-                Status::Stop => drop(sessions.stop(client, record.acct_session_id, at, now)),
+                Status::Stop => drop(sessions.stop(client, record.acct_session_id, at, now, written)),
                 Status::On | Status::Off => {
                     let nas_ip = gateway_core::accounting::record::nas_ip(&record.packet);
                     let identifier = record.packet.first(gateway_core::radius::attribute::NAS_IDENTIFIER);

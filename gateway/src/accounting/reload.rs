@@ -1,5 +1,6 @@
 //! What the file of records tells at the start: which records were written, and which sessions are open.
 
+use gateway_core::accounting::report::Written;
 use gateway_core::accounting::sessions::{Session, Sessions};
 use gateway_core::identity::Rules;
 use gateway_core::time::Timestamp;
@@ -52,6 +53,11 @@ impl Line {
             source: raw.source.ip(),
             attributes: raw.attributes,
         })
+    }
+
+    /// Which record it is.
+    fn written(&self) -> Written {
+        Written { id: self.id, octets: self.octets, received: self.received }
     }
 
     /// The first value of an attribute.
@@ -132,8 +138,8 @@ pub fn sessions(lines: &[Line], rules: &Rules, sessions: &mut Sessions, now: Tim
         let at = if line.impossible { line.received } else { line.at };
         let session_id = line.octets_of("Acct-Session-Id").unwrap_or_default();
         match line.value("Acct-Status-Type").and_then(Value::as_str) {
-            Some("Start" | "Interim-Update") => drop(sessions.report(line.session(rules, at))),
-            Some("Stop") => drop(sessions.stop(&line.client, &session_id, at, line.received)),
+            Some("Start" | "Interim-Update") => drop(sessions.report(line.session(rules, at), Some(line.written()))),
+            Some("Stop") => drop(sessions.stop(&line.client, &session_id, at, line.received, Some(line.written()))),
             Some("Accounting-On" | "Accounting-Off") => {
                 let identifier = line.octets_of("NAS-Identifier");
                 let (source, nas_ip) = (line.source, line.nas_ip());

@@ -2,11 +2,13 @@
 //! nodes and any node can end a session. Nobody waits for it: a sign-in looks at what this node has heard so far.
 
 use super::Known;
+use super::writer::Job;
 use cluster::{Heard, Since, Store, StoreError, Telling};
+use gateway_core::accounting::report::Written;
 use gateway_core::accounting::sessions::Taken;
 use std::io;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
@@ -24,11 +26,16 @@ const ENDS: usize = 2;
 /// # Errors
 ///
 /// The system has no thread for it.
-pub fn start(store: Arc<dyn Store>, known: Arc<Known>, stop: Receiver<()>) -> io::Result<JoinHandle<()>> {
+pub fn start(
+    store: Arc<dyn Store>,
+    known: Arc<Known>,
+    sinks: Arc<Mutex<Vec<SyncSender<Job>>>>,
+    stop: Receiver<()>,
+) -> io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     Builder::new().name("accounting-sharer".to_owned()).spawn(move || {
         known.lock().share();
-        let mut sharer = Sharer { store, known, since: Since::default(), life: String::new() };
+        let mut sharer = Sharer { store, known, sinks, since: Since::default(), life: String::new() };
         let mut wait = EVERY;
         loop {
             let stopping = stop.recv_timeout(wait) != Err(RecvTimeoutError::Timeout);
@@ -43,6 +50,8 @@ pub fn start(store: Arc<dyn Store>, known: Arc<Known>, stop: Receiver<()>) -> io
 struct Sharer {
     store: Arc<dyn Store>,
     known: Arc<Known>,
+    /// None once the node stops.
+    sinks: Arc<Mutex<Vec<SyncSender<Job>>>>,
     since: Since,
     /// Of the store; empty while there is nothing in it.
     life: String,
@@ -83,6 +92,7 @@ impl Sharer {
         let now = crate::clock::now();
         let mut sessions = self.known.lock();
         let (mut news, mut full) = (0, 0);
+        let written: Arc<[Written]> = reports.iter().filter_map(|report| report.record).collect();
         for report in reports {
             match sessions.hear(report, now) {
                 Taken::Opened | Taken::Renewed => news += 1,
@@ -98,5 +108,10 @@ impl Sharer {
         self.life = life;
         self.known.show(sessions, full);
         self.known.metrics().accounting.sessions_heard.inc_by(news);
+        if !written.is_empty() {
+            // A sink with a full queue writes a repeat a second time, and that is all.
+            let sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
+            sinks.iter().for_each(|sink| drop(sink.try_send(Job::Elsewhere(written.clone()))));
+        }
     }
 }

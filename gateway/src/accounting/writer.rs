@@ -9,6 +9,7 @@ use super::entry::{Answers, Entry, Outcome};
 use crate::clock;
 use gateway_core::accounting::recent::Recent;
 use gateway_core::accounting::record::Record;
+use gateway_core::accounting::report::Written;
 use gateway_core::time::Timestamp;
 use std::io;
 use std::sync::Arc;
@@ -22,6 +23,14 @@ const GROUP: usize = 4096;
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// A sink with nothing to do looks at its files this often.
 const IDLE: Duration = Duration::from_secs(1);
+
+/// What the thread of a sink is told.
+pub enum Job {
+    /// Write this.
+    Write(Arc<Entry>),
+    /// Other nodes have written these: they need not be written here too.
+    Elsewhere(Arc<[Written]>),
+}
 
 /// Where records go.
 pub trait Sink: Send {
@@ -54,7 +63,7 @@ pub trait Sink: Send {
 pub fn start(
     sink: Box<dyn Sink>,
     recent: Recent,
-    queue: Receiver<Arc<Entry>>,
+    queue: Receiver<Job>,
     known: Arc<Known>,
 ) -> io::Result<JoinHandle<()>> {
     let name = format!("accounting-{}", sink.name());
@@ -72,21 +81,39 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(&mut self, queue: &Receiver<Arc<Entry>>) {
+    fn run(&mut self, queue: &Receiver<Job>) {
         let mut group: Vec<(Arc<Entry>, bool)> = Vec::new();
         loop {
-            match queue.recv_timeout(IDLE) {
-                Ok(entry) => group.push((entry, false)),
+            let first = match queue.recv_timeout(IDLE) {
+                Ok(job) => job,
                 Err(RecvTimeoutError::Timeout) => {
                     let rested = self.sink.rest(clock::now());
                     self.say(&rested, clock::now());
                     continue;
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
+            };
+            for job in std::iter::once(first).chain(queue.try_iter()).take(GROUP) {
+                match job {
+                    Job::Write(entry) => group.push((entry, false)),
+                    Job::Elsewhere(written) => self.remember(&written),
+                }
             }
-            group.extend(queue.try_iter().take(GROUP - 1).map(|entry| (entry, false)));
-            self.write(&mut group, clock::now());
-            group.clear();
+            if !group.is_empty() {
+                self.write(&mut group, clock::now());
+                group.clear();
+            }
+        }
+    }
+
+    fn remember(&mut self, written: &[Written]) {
+        let forgotten = written.iter().filter(|one| self.recent.add(one.id, one.octets, one.received)).count();
+        self.forgot(forgotten as u64);
+    }
+
+    fn forgot(&self, records: u64) {
+        if records > 0 {
+            self.known.metrics().limit_hits.with_label_values(&["accounting_records"]).inc_by(records);
         }
     }
 
@@ -100,10 +127,8 @@ impl Writer {
                 self.sink.gather(entry, &record);
             }
         }
+        self.forgot(forgotten);
         let metrics = self.known.metrics();
-        if forgotten > 0 {
-            metrics.limit_hits.with_label_values(&["accounting_records"]).inc_by(forgotten);
-        }
         let written = self.sink.commit(now);
         metrics.accounting.syncs.with_label_values(&[self.sink.name()]).inc();
         match &written {

@@ -12,7 +12,7 @@ const LIVES: Duration = Duration::from_secs(60);
 
 fn ended(id: u64, order: u64) -> Report {
     let key = Key { client: "vpn".into(), acct_session_id: id.to_string().into_bytes().into() };
-    Report { key, order, says: Says::Ended(Timestamp::from_micros(order)) }
+    Report { key, order, says: Says::Ended(Timestamp::from_micros(order)), record: None }
 }
 
 async fn try_to_tell(node: &Node, reports: Vec<Report>, since: &Since, most: usize) -> Result<Heard, StoreError> {

@@ -1,5 +1,6 @@
 //! What nodes tell each other of sessions, and how it is written for the store that they share.
 
+use super::record::RecordId;
 use super::sessions::Session;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,19 @@ pub struct Report {
     pub order: u64,
     /// How the session is.
     pub says: Says,
+    /// The accounting record that told it, which a node has on its disk: another one need not write it again.
+    pub record: Option<Written>,
+}
+
+/// An accounting record that is on a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// Which record.
+    pub id: RecordId,
+    /// Its Request Authenticator.
+    pub octets: u128,
+    /// When it was received.
+    pub received: Timestamp,
 }
 
 /// How a session is.
@@ -38,8 +52,8 @@ pub enum Says {
 /// As it is written: a release adds variants at the end and changes none, so that the first octet is the version.
 #[derive(Serialize, Deserialize)]
 enum Body {
-    Open(Box<Session>),
-    Ended { client: Arc<str>, acct_session_id: Box<[u8]>, at: Timestamp },
+    Open { session: Box<Session>, record: Option<Written> },
+    Ended { client: Arc<str>, acct_session_id: Box<[u8]>, at: Timestamp, record: Option<Written> },
 }
 
 impl Report {
@@ -49,10 +63,10 @@ impl Report {
     ///
     /// There is no memory.
     pub fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
-        let Key { client, acct_session_id } = self.key.clone();
-        postcard::to_allocvec(&match &self.says {
-            Says::Open(session) => Body::Open(session.clone()),
-            Says::Ended(at) => Body::Ended { client, acct_session_id, at: *at },
+        let Self { key: Key { client, acct_session_id }, says, record, .. } = self.clone();
+        postcard::to_allocvec(&match says {
+            Says::Open(session) => Body::Open { session, record },
+            Says::Ended(at) => Body::Ended { client, acct_session_id, at, record },
         })
     }
 
@@ -62,13 +76,14 @@ impl Report {
     ///
     /// It is of a release that this one does not know.
     pub fn decode(octets: &[u8], order: u64) -> Result<Self, postcard::Error> {
-        let (key, says) = match postcard::from_bytes(octets)? {
-            Body::Open(session) => {
+        Ok(match postcard::from_bytes(octets)? {
+            Body::Open { session, record } => {
                 let (client, acct_session_id) = (session.client.clone(), session.acct_session_id.clone());
-                (Key { client, acct_session_id }, Says::Open(session))
+                Self { key: Key { client, acct_session_id }, order, says: Says::Open(session), record }
             }
-            Body::Ended { client, acct_session_id, at } => (Key { client, acct_session_id }, Says::Ended(at)),
-        };
-        Ok(Self { key, order, says })
+            Body::Ended { client, acct_session_id, at, record } => {
+                Self { key: Key { client, acct_session_id }, order, says: Says::Ended(at), record }
+            }
+        })
     }
 }

@@ -9,7 +9,7 @@
 //! its own copy of all sessions and merges what it hears, in whatever order that comes: an end beats every report of a session
 //! that began before it, otherwise the newest report counts. So copies agree as soon as all have heard the same.
 
-use super::report::{Key, Report, Says};
+use super::report::{Key, Report, Says, Written};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -86,6 +86,7 @@ struct Open {
     session: Session,
     /// Of the newest report.
     order: u64,
+    record: Option<Written>,
 }
 
 #[derive(Debug)]
@@ -93,6 +94,7 @@ struct End {
     at: Timestamp,
     /// Of the newest report.
     order: u64,
+    record: Option<Written>,
 }
 
 /// Every open session that this node knows of.
@@ -134,21 +136,21 @@ impl Sessions {
         self.timeout
     }
 
-    /// A Start or an Interim-Update was heard of `session`. Its `started` and counters never go back, so that reports in
+    /// A Start or an Interim-Update was heard of `session`, by `record`. Its `started` and counters never go back, so that reports in
     /// the wrong order do no harm.
-    pub fn report(&mut self, session: Session) -> Taken {
+    pub fn report(&mut self, session: Session, record: Option<Written>) -> Taken {
         let key = Key { client: session.client.clone(), acct_session_id: session.acct_session_id.clone() };
         let order = session.last_seen.as_micros();
-        let taken = self.open(&key, session, order);
+        let taken = self.open(&key, session, order, record);
         if matches!(taken, Taken::Opened | Taken::Renewed) {
             self.tell(key);
         }
         taken
     }
 
-    fn open(&mut self, key: &Key, session: Session, order: u64) -> Taken {
+    fn open(&mut self, key: &Key, session: Session, order: u64, record: Option<Written>) -> Taken {
         if let Some(id) = self.by_key.get(key).copied() {
-            self.renew(id, session, order);
+            self.renew(id, session, order, record);
             return Taken::Renewed;
         }
         if let Some(end) = self.ended.get(key) {
@@ -167,13 +169,14 @@ impl Sessions {
         self.silence.push_back((session.last_seen, id));
         self.by_user.entry(session.user.clone()).or_default().push(id);
         self.by_key.insert(key.clone(), id);
-        self.sessions.insert(id, Open { session, order });
+        self.sessions.insert(id, Open { session, order, record });
         Taken::Opened
     }
 
-    fn renew(&mut self, id: u64, mut newer: Session, order: u64) {
-        let Some(Open { session: known, order: last }) = self.sessions.get_mut(&id) else { return };
+    fn renew(&mut self, id: u64, mut newer: Session, order: u64, record: Option<Written>) {
+        let Some(Open { session: known, order: last, record: by }) = self.sessions.get_mut(&id) else { return };
         *last = order.max(last.saturating_add(1));
+        *by = record;
         newer.started = newer.started.min(known.started);
         newer.last_seen = newer.last_seen.max(known.last_seen);
         newer.input_octets = newer.input_octets.max(known.input_octets);
@@ -214,19 +217,20 @@ impl Sessions {
         acct_session_id: &[u8],
         at: Timestamp,
         now: Timestamp,
+        record: Option<Written>,
     ) -> Option<Session> {
         let key = Key { client: client.clone(), acct_session_id: acct_session_id.into() };
         let gone = self.by_key.get(&key).copied().and_then(|id| self.remove(id));
         let last = gone.as_ref().map_or(0, |open| open.order.saturating_add(1));
-        self.remember_end(key.clone(), at, last.max(now.as_micros()), now);
+        self.remember_end(key.clone(), End { at, order: last.max(now.as_micros()), record }, now);
         self.tell(key);
         gone.map(|open| open.session)
     }
 
-    fn remember_end(&mut self, key: Key, at: Timestamp, order: u64, now: Timestamp) {
+    fn remember_end(&mut self, key: Key, newer: End, now: Timestamp) {
         self.forget_ends(now);
         if let Some(end) = self.ended.get_mut(&key) {
-            *end = End { at: at.max(end.at), order: order.max(end.order) };
+            *end = End { at: newer.at.max(end.at), order: newer.order.max(end.order), record: newer.record };
             return;
         }
         if self.ended.len() >= MOST_ENDED
@@ -234,7 +238,7 @@ impl Sessions {
         {
             self.ended.remove(&oldest);
         }
-        self.ended.insert(key.clone(), End { at, order });
+        self.ended.insert(key.clone(), newer);
         self.ends.push_back((now, key));
     }
 
@@ -266,7 +270,7 @@ impl Sessions {
             .filter(|session| same(session))
             .map(|session| (session.client.clone(), session.acct_session_id.clone()))
             .collect();
-        gone.iter().filter_map(|(client, acct_session_id)| self.stop(client, acct_session_id, at, now)).count()
+        gone.iter().filter_map(|(client, acct_session_id)| self.stop(client, acct_session_id, at, now, None)).count()
     }
 
     /// Forgets the sessions of which nothing was heard for too long. How many.
@@ -375,10 +379,10 @@ impl Sessions {
             && let Some(key) = self.untold.as_mut().and_then(BTreeSet::pop_first)
         {
             let open = self.by_key.get(&key).and_then(|id| self.sessions.get(id));
-            let open = open.map(|open| (open.order, Says::Open(Box::new(open.session.clone()))));
-            let said = open.or_else(|| self.ended.get(&key).map(|end| (end.order, Says::Ended(end.at))));
+            let open = open.map(|open| (open.order, Says::Open(Box::new(open.session.clone())), open.record));
+            let said = open.or_else(|| self.ended.get(&key).map(|end| (end.order, Says::Ended(end.at), end.record)));
             // Nothing is known any more of a session that fell silent, which others find out by themselves.
-            reports.extend(said.map(|(order, says)| Report { key, order, says }));
+            reports.extend(said.map(|(order, says, record)| Report { key, order, says, record }));
         }
         reports
     }
@@ -386,13 +390,13 @@ impl Sessions {
     /// Another node reports. What contradicts an end that this node knows, or a session that began after the end that the other
     /// one knows, is answered: the right report is to be told again.
     pub fn hear(&mut self, report: Report, now: Timestamp) -> Taken {
-        let Report { key, order, says } = report;
+        let Report { key, order, says, record } = report;
         let open = self.by_key.get(&key).and_then(|id| Some((*id, self.sessions.get_mut(id)?)));
         match (says, open) {
             (Says::Open(_), Some((_, open))) if open.order >= order => Taken::Late,
             (Says::Open(session), _) if now.since(session.last_seen) >= self.timeout => Taken::Late,
             (Says::Open(session), _) => {
-                let taken = self.open(&key, *session, order);
+                let taken = self.open(&key, *session, order, record);
                 if taken == Taken::Late
                     && let Some(end) = self.ended.get_mut(&key)
                 {
@@ -411,7 +415,7 @@ impl Sessions {
                 if let Some(id) = open.map(|(id, _)| id) {
                     self.remove(id);
                 }
-                self.remember_end(key, at, order, now);
+                self.remember_end(key, End { at, order, record }, now);
                 taken
             }
         }
@@ -463,23 +467,23 @@ mod tests {
         let mut first = session("alice", "1", 10);
         first.class = Some(b"c".as_slice().into());
         first.input_octets = 900;
-        assert_eq!(sessions.report(first), Taken::Opened);
-        assert_eq!(sessions.report(session("alice", "1", 20)), Taken::Renewed);
+        assert_eq!(sessions.report(first, None), Taken::Opened);
+        assert_eq!(sessions.report(session("alice", "1", 20), None), Taken::Renewed);
         let known = sessions.of_id(&"vpn".into(), b"1").unwrap();
         assert_eq!((known.started, known.last_seen, known.input_octets), (at(10), at(20), 900));
         assert_eq!(known.class.as_deref(), Some(b"c".as_slice()));
         assert_eq!(sessions.count("alice", at(20)), 1);
-        assert!(sessions.stop(&"vpn".into(), b"1", at(30), at(30)).is_some());
+        assert!(sessions.stop(&"vpn".into(), b"1", at(30), at(30), None).is_some());
         assert_eq!((sessions.count("alice", at(30)), sessions.len()), (0, 0));
     }
 
     #[test]
     fn what_comes_after_the_stop_opens_nothing_unless_it_began_later() {
         let mut sessions = sessions();
-        assert!(sessions.stop(&"vpn".into(), b"1", at(30), at(30)).is_none());
-        assert_eq!(sessions.report(session("alice", "1", 29)), Taken::Late);
-        assert_eq!(sessions.report(session("alice", "1", 31)), Taken::Opened);
-        sessions.stop(&"vpn".into(), b"1", at(40), at(40));
+        assert!(sessions.stop(&"vpn".into(), b"1", at(30), at(30), None).is_none());
+        assert_eq!(sessions.report(session("alice", "1", 29), None), Taken::Late);
+        assert_eq!(sessions.report(session("alice", "1", 31), None), Taken::Opened);
+        sessions.stop(&"vpn".into(), b"1", at(40), at(40), None);
         sessions.expire(at(400));
         assert!(sessions.ended.is_empty() && sessions.ends.is_empty());
     }
@@ -487,9 +491,9 @@ mod tests {
     #[test]
     fn silence_ends_a_session_and_a_report_keeps_it() {
         let mut sessions = sessions();
-        sessions.report(session("alice", "1", 0));
-        sessions.report(session("alice", "2", 0));
-        sessions.report(session("alice", "2", 60));
+        sessions.report(session("alice", "1", 0), None);
+        sessions.report(session("alice", "2", 0), None);
+        sessions.report(session("alice", "2", 60), None);
         assert_eq!(sessions.count("alice", at(101)), 1);
         assert_eq!(sessions.expire(at(101)), 1);
         assert_eq!(sessions.of_user("alice").count(), 1);
@@ -500,11 +504,11 @@ mod tests {
     #[test]
     fn a_nas_that_restarts_has_no_sessions_and_others_keep_theirs() {
         let mut sessions = sessions();
-        sessions.report(session("alice", "1", 0));
+        sessions.report(session("alice", "1", 0), None);
         let mut other = session("bob", "2", 0);
         other.nas_identifier = Some(b"other".as_slice().into());
-        sessions.report(other);
-        sessions.report(session("carol", "3", 50));
+        sessions.report(other, None);
+        sessions.report(session("carol", "3", 50), None);
         assert_eq!(sessions.restart("vpn", NAS, None, Some(b"this"), at(40), at(40)), 1);
         let mut left: Vec<_> = sessions.iter().map(|session| session.user.to_string()).collect();
         left.sort();
@@ -517,12 +521,12 @@ mod tests {
     fn the_limit_holds_and_the_queue_does_not_grow() {
         let mut sessions = sessions();
         for id in ["1", "2", "3"] {
-            assert_eq!(sessions.report(session("alice", id, 0)), Taken::Opened);
+            assert_eq!(sessions.report(session("alice", id, 0), None), Taken::Opened);
         }
-        assert_eq!(sessions.report(session("alice", "4", 0)), Taken::Full);
+        assert_eq!(sessions.report(session("alice", "4", 0), None), Taken::Full);
         for round in 0..1_000 {
-            sessions.stop(&"vpn".into(), b"3", at(round), at(round));
-            sessions.report(session("alice", "3", round + 1));
+            sessions.stop(&"vpn".into(), b"3", at(round), at(round), None);
+            sessions.report(session("alice", "3", round + 1), None);
         }
         assert!(sessions.silence.len() < 80, "{}", sessions.silence.len());
         assert_eq!(sessions.count("alice", at(0)), 3);
@@ -577,14 +581,14 @@ mod tests {
     #[test]
     fn one_node_hears_the_start_and_another_the_stop() {
         let (mut board, mut a, mut b) = (Board::default(), Node::new(), Node::new());
-        a.sessions.report(session("alice", "1", 10));
+        a.sessions.report(session("alice", "1", 10), None);
         a.exchange(&mut board, 9, at(10));
         b.exchange(&mut board, 9, at(11));
         assert_eq!(b.sessions.count("alice", at(11)), 1);
-        b.sessions.stop(&"vpn".into(), b"1", at(12), at(12));
+        b.sessions.stop(&"vpn".into(), b"1", at(12), at(12), None);
         b.exchange(&mut board, 9, at(12));
         // An Interim-Update that the Stop overtook, at a node that has not heard of the Stop.
-        a.sessions.report(session("alice", "1", 13));
+        a.sessions.report(session("alice", "1", 13), None);
         let mut late = Node::new();
         for _ in 0..3 {
             [&mut a, &mut b, &mut late].into_iter().for_each(|node| node.exchange(&mut board, 9, at(14)));
@@ -593,7 +597,7 @@ mod tests {
             assert_eq!(node.sessions.count("alice", at(14)), 0);
         }
         // The NAS begins to count anew.
-        b.sessions.report(session("bob", "1", 20));
+        b.sessions.report(session("bob", "1", 20), None);
         b.exchange(&mut board, 9, at(20));
         late.exchange(&mut board, 9, at(20));
         assert_eq!((late.sessions.count("bob", at(20)), late.sessions.count("alice", at(20))), (1, 0));
@@ -602,10 +606,10 @@ mod tests {
     #[test]
     fn an_end_that_was_not_told_is_kept_until_it_is() {
         let (mut board, mut a, mut b) = (Board::default(), Node::new(), Node::new());
-        a.sessions.report(session("alice", "1", 10));
+        a.sessions.report(session("alice", "1", 10), None);
         a.exchange(&mut board, 9, at(10));
         b.exchange(&mut board, 9, at(10));
-        a.sessions.stop(&"vpn".into(), b"1", at(20), at(20));
+        a.sessions.stop(&"vpn".into(), b"1", at(20), at(20), None);
         a.sessions.expire(at(2_000));
         a.exchange(&mut board, 9, at(2_000));
         b.exchange(&mut board, 9, at(2_000));
@@ -635,10 +639,10 @@ mod tests {
                     0..=2 => {
                         let mut session = session("alice", &id.to_string(), second);
                         session.started = at(id + 1);
-                        node.sessions.report(session);
+                        node.sessions.report(session, None);
                     }
                     3 if draw(3) == 0 => {
-                        node.sessions.stop(&"vpn".into(), id.to_string().as_bytes(), at(second + 20), at(second));
+                        node.sessions.stop(&"vpn".into(), id.to_string().as_bytes(), at(second + 20), at(second), None);
                         ended.insert(id.to_string());
                     }
                     4 if draw(5) == 0 => {
