@@ -265,6 +265,7 @@ async fn redis_cluster_survives_the_loss_of_a_primary() {
     let (_, settled) = tokio::join!(watch.changed(), a.apply("user-0", passed(held[0].1)));
     assert!(settled.is_ok() && asked.elapsed() < Duration::from_millis(1_500), "told across nodes");
     packets::are_shared(&a, &b).await;
+    sessions::are_shared(&a, &b).await;
     let primary = ports.iter().position(|port| cli(*port, &["INFO", "replication"]).contains("role:master")).unwrap();
     servers[primary].kill();
     for (user, epoch) in held {

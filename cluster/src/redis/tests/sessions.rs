@@ -29,23 +29,27 @@ fn sorted(mut reports: Vec<Report>) -> Vec<Report> {
     reports
 }
 
-#[tokio::test]
-async fn redis_every_node_hears_each_report_once_and_the_newest_counts() {
-    let server = Server::start(&[]);
-    let (a, b) = (Node::new("a", &server), Node::new("b", &server));
-    let first = tell(&a, vec![ended(1, 100), ended(2, 100)], &Since::default()).await;
+/// Reports and ends as they come and go between two nodes.
+pub(super) async fn are_shared(a: &Node, b: &Node) {
+    let first = tell(a, vec![ended(1, 100), ended(2, 100)], &Since::default()).await;
     // It hears itself, too.
     assert_eq!(sorted(first.reports), [ended(1, 100), ended(2, 100)]);
-    let heard = tell(&b, vec![], &Since::default()).await;
+    let heard = tell(b, vec![], &Since::default()).await;
     assert_eq!(sorted(heard.reports), [ended(1, 100), ended(2, 100)]);
     assert!(!heard.more && heard.life == first.life && !heard.life.is_empty());
     // What is older than what is known is answered, and so is the same again.
-    let next = tell(&b, vec![ended(1, 99), ended(2, 101), ended(2, 101)], &heard.since).await;
+    let next = tell(b, vec![ended(1, 99), ended(2, 101), ended(2, 101)], &heard.since).await;
     assert_eq!(sorted(next.reports), [ended(1, 100), ended(2, 101), ended(2, 101)]);
-    let last = tell(&a, vec![], &first.since).await;
+    let last = tell(a, vec![], &first.since).await;
     assert_eq!(last.reports, [ended(2, 101)]);
-    assert_eq!(tell(&a, vec![], &last.since).await.reports, []);
+    assert_eq!(tell(a, vec![], &last.since).await.reports, []);
     assert_eq!(a.store.shared.stats.tampered.get(), 0);
+}
+
+#[tokio::test]
+async fn redis_every_node_hears_each_report_once_and_the_newest_counts() {
+    let server = Server::start(&[]);
+    are_shared(&Node::new("a", &server), &Node::new("b", &server)).await;
 }
 
 #[tokio::test]

@@ -87,3 +87,86 @@ impl Report {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    const VECTORS: &str = include_str!("../../../../tests/vectors/sessions/v1.txt");
+
+    fn key() -> Key {
+        Key { client: "vpn".into(), acct_session_id: b"s-1".as_slice().into() }
+    }
+
+    fn octets(text: &str) -> Option<Box<[u8]>> {
+        Some(text.as_bytes().into())
+    }
+
+    fn at(secs: u64) -> Timestamp {
+        Timestamp::from_secs(1_700_000_000 + secs)
+    }
+
+    fn bare() -> Session {
+        Session {
+            client: "vpn".into(),
+            nas: Ipv4Addr::new(192, 0, 2, 1).into(),
+            user: "alice".into(),
+            user_name: b"Alice".as_slice().into(),
+            acct_session_id: b"s-1".as_slice().into(),
+            acct_multi_session_id: None,
+            nas_identifier: None,
+            nas_ip: None,
+            nas_port: None,
+            nas_port_id: None,
+            framed_ip: None,
+            framed_ipv6_prefix: None,
+            calling_station_id: None,
+            called_station_id: None,
+            class: None,
+            started: at(0),
+            last_seen: at(60),
+            input_octets: 0,
+            output_octets: 0,
+            session_time: 0,
+        }
+    }
+
+    fn full() -> Session {
+        Session {
+            acct_multi_session_id: octets("m-1"),
+            nas_identifier: octets("gw-1"),
+            nas_ip: Some(IpAddr::V6([0xfd00, 0, 0, 0, 0, 0, 0, 1].into())),
+            nas_port: Some(7),
+            nas_port_id: octets("port-7"),
+            framed_ip: Some(Ipv4Addr::new(10, 0, 0, 9)),
+            framed_ipv6_prefix: Some([0, 64, 0x20, 0x01].into()),
+            calling_station_id: octets("198.51.100.7"),
+            called_station_id: octets("203.0.113.1"),
+            class: octets("staff"),
+            input_octets: 1 << 40,
+            output_octets: 300,
+            session_time: 60,
+            ..bare()
+        }
+    }
+
+    #[test]
+    fn version_1_decodes_for_ever() {
+        let record = Some(Written { id: 1 << 120, octets: 7, received: at(60) });
+        let reports = [
+            ("bare", Says::Open(Box::new(bare())), None),
+            ("full", Says::Open(Box::new(full())), record),
+            ("ended", Says::Ended(at(90)), record),
+        ];
+        for (name, says, record) in reports {
+            let report = Report { key: key(), order: 5, says, record };
+            let line = VECTORS.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).unwrap_or_default();
+            let hex: String = report.encode().unwrap().iter().map(|octet| format!("{octet:02x}")).collect();
+            assert_eq!(hex, line, "{name}");
+            assert_eq!(Report::decode(&report.encode().unwrap(), 5), Ok(report));
+        }
+        assert!(Report::decode(&[2, 0, 0], 5).is_err(), "of a later release");
+        assert!(Report::decode(&[], 5).is_err());
+    }
+}
