@@ -27,7 +27,7 @@ fn a_refusal_waits_and_nothing_else_does() {
     nas.send(&refused);
     let mut other = gateway.nas();
     let challenge = other.ask(&Request::access("alice").password("correct horse")).expect(Code::ACCESS_CHALLENGE);
-    assert_eq!(gateway.metrics().ended("reject"), 2, "it is decided");
+    gateway.await_metrics("it is decided", |metrics| metrics.ended("reject") == 2);
     let began = Instant::now();
     other.ask(&Request::access("alice").password("000000").state(&challenge)).expect(Code::ACCESS_CHALLENGE);
     let accept = nas.await_reply(&refused, Duration::from_secs(10)).unwrap();
