@@ -35,7 +35,8 @@ pub fn start(
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     Builder::new().name("accounting-sharer".to_owned()).spawn(move || {
         known.lock().share();
-        let mut sharer = Sharer { store, known, sinks, since: Since::default(), life: String::new() };
+        let since = Since::default();
+        let mut sharer = Sharer { store, known, sinks, since, life: String::new(), behind: false, failovers: 0 };
         let mut wait = EVERY;
         loop {
             let stopping = stop.recv_timeout(wait) != Err(RecvTimeoutError::Timeout);
@@ -55,35 +56,49 @@ struct Sharer {
     since: Since,
     /// Of the store; empty while there is nothing in it.
     life: String,
+    /// What was told may be lost with a primary, and the times of what is to be heard may have gone back.
+    behind: bool,
+    /// Those of the store that are seen to.
+    failovers: u64,
 }
 
 impl Sharer {
     /// Tells and hears all that there is.
     async fn round(&mut self) -> Result<(), StoreError> {
+        let failovers = self.store.stats().map_or(0, |stats| stats.failovers.get());
+        self.behind |= std::mem::replace(&mut self.failovers, failovers) != failovers;
         loop {
-            let (telling, all) = {
-                let mut sessions = self.known.lock();
-                let reports = sessions.untold(MOST_TOLD);
-                let all = reports.len() < MOST_TOLD;
-                let (lives, most) = (sessions.timeout(), sessions.limit().saturating_mul(1 + ENDS));
-                (Telling { reports, since: self.since.clone(), lives, most }, all)
-            };
+            if self.behind {
+                self.since = Since::default();
+            }
+            // Nothing is taken from what is untold before a store answers that may have been lost.
+            let most = if self.behind { 0 } else { MOST_TOLD };
+            let telling = self.telling(most);
+            let all = telling.reports.len() < MOST_TOLD;
             let Some(asked) = self.store.share_sessions(telling) else { return Ok(()) };
-            match asked.await {
-                Ok(heard) => {
-                    let more = heard.more;
-                    self.hear(heard);
-                    if all && !more {
-                        return Ok(());
-                    }
-                }
+            let heard = match asked.await {
+                Ok(heard) => heard,
                 Err(error) => {
-                    // What was told may have been taken, or lost with a primary: all of it is told again.
-                    self.known.lock().share();
+                    self.behind = true;
                     return Err(error);
                 }
+            };
+            let done = all && !heard.more && !self.behind;
+            self.hear(heard);
+            if std::mem::take(&mut self.behind) {
+                self.known.lock().share();
+            }
+            if done {
+                return Ok(());
             }
         }
+    }
+
+    fn telling(&self, most: usize) -> Telling {
+        let mut sessions = self.known.lock();
+        let reports = sessions.untold(most);
+        let (lives, most) = (sessions.timeout(), sessions.limit().saturating_mul(1 + ENDS));
+        Telling { reports, since: self.since.clone(), lives, most }
     }
 
     fn hear(&mut self, heard: Heard) {

@@ -237,6 +237,9 @@ impl Sessions {
             && let Some((_, oldest)) = self.ends.pop_front()
         {
             self.ended.remove(&oldest);
+            if !self.by_key.contains_key(&oldest) {
+                self.forget_untold(&oldest);
+            }
         }
         self.ended.insert(key.clone(), newer);
         self.ends.push_back((now, key));
@@ -330,6 +333,7 @@ impl Sessions {
         let session = &open.session;
         let key = Key { client: session.client.clone(), acct_session_id: session.acct_session_id.clone() };
         self.by_key.remove(&key);
+        self.forget_untold(&key);
         self.forget_user(&session.user, id);
         if self.silence.len() > 64 + 2 * self.sessions.len() {
             self.silence.retain(|(_, id)| self.sessions.contains_key(id));
@@ -372,6 +376,13 @@ impl Sessions {
         }
     }
 
+    /// Of what nothing is known any more nothing can be told, and a store that is lost for days must not make it pile up.
+    fn forget_untold(&mut self, key: &Key) {
+        if let Some(untold) = &mut self.untold {
+            untold.remove(key);
+        }
+    }
+
     /// Up to `most` things that other nodes are still to be told. If they cannot be, [`Sessions::share`] begins anew.
     pub fn untold(&mut self, most: usize) -> Vec<Report> {
         let mut reports = Vec::new();
@@ -381,7 +392,6 @@ impl Sessions {
             let open = self.by_key.get(&key).and_then(|id| self.sessions.get(id));
             let open = open.map(|open| (open.order, Says::Open(Box::new(open.session.clone())), open.record));
             let said = open.or_else(|| self.ended.get(&key).map(|end| (end.order, Says::Ended(end.at), end.record)));
-            // Nothing is known any more of a session that fell silent, which others find out by themselves.
             reports.extend(said.map(|(order, says, record)| Report { key, order, says, record }));
         }
         reports
@@ -616,6 +626,21 @@ mod tests {
         assert!(b.sessions.is_empty());
         a.sessions.expire(at(4_000));
         assert!(a.sessions.ended.is_empty());
+    }
+
+    #[test]
+    fn what_is_untold_does_not_pile_up() {
+        let mut sessions = Sessions::new(1_000, Duration::from_secs(100));
+        sessions.share();
+        for round in 0..80_000 {
+            sessions.report(session("alice", &round.to_string(), round), None);
+            if round % 8 > 0 {
+                sessions.stop(&"vpn".into(), round.to_string().as_bytes(), at(round), at(round), None);
+            }
+            sessions.expire(at(round));
+        }
+        let untold = sessions.untold.as_ref().unwrap().len();
+        assert!(untold <= MOST_ENDED + 1_000 && untold <= sessions.ended.len() + sessions.len(), "{untold}");
     }
 
     #[test]
