@@ -5,6 +5,7 @@ use gateway_core::radius::{Code, attribute};
 use std::net::SocketAddr;
 use tests::accounting::{INTERIM, ON, START, STOP, listens, nas, records};
 use tests::dae::{DaeNas, Manner};
+use tests::sentinel::Sentinels;
 use tests::{Gateway, NAS, Redis, Request, SECRET, Setup, eventually};
 use toml::Table;
 
@@ -16,10 +17,14 @@ struct Node {
 }
 
 fn node(redis: &Redis, name: &str, dae_port: u16) -> Node {
+    node_with(|setup| setup.sharing(redis, name), dae_port)
+}
+
+fn node_with(shares: impl Fn(Setup) -> Setup, dae_port: u16) -> Node {
     let mut dae = Table::new();
     dae.insert("port".into(), i64::from(dae_port).into());
-    let setup = Setup::new().user("alice", "wonderland").policies(ALONE).sharing(redis, name);
-    let setup = setup.of_client(NAS, "dynamic_authorization", dae).set("accounting.max_sessions", 1);
+    let setup = Setup::new().user("alice", "wonderland").policies(ALONE);
+    let setup = shares(setup).of_client(NAS, "dynamic_authorization", dae).set("accounting.max_sessions", 1);
     let (setup, accounting) = listens(setup.set("accounting.folder", "accounting"));
     Node { gateway: setup.start(), accounting }
 }
@@ -123,4 +128,24 @@ fn redis_a_record_that_comes_again_at_another_node_is_answered_and_not_written_a
     assert_eq!(b.gateway.metrics().count("orthrus_accounting_duplicates_total", &[]), 3);
     let written = |node: &Node| records(&node.gateway.path("accounting")).len();
     assert_eq!((written(&a), written(&b)), (3, 0));
+}
+
+#[test]
+fn redis_sessions_outlive_a_primary() {
+    let mut sentinels = Sentinels::start();
+    let node = |name| node_with(|setup| setup.sharing_at(sentinels.primary(), name).behind(&sentinels), 3799);
+    let (a, b) = (node("a"), node("b"));
+    a.told(START, "s-1");
+    b.knows(1);
+    a.told(START, "s-2");
+    b.knows(2);
+    sentinels.fail_over();
+    // Perhaps nobody has reached the new primary yet.
+    b.told(STOP, "s-1");
+    a.told(START, "s-3");
+    a.told(START, "s-4");
+    a.knows(3);
+    b.knows(3);
+    a.told(STOP, "s-2");
+    b.knows(2);
 }
