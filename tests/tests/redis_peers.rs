@@ -127,7 +127,7 @@ fn redis_a_node_that_dies_with_a_packet_leaves_it_to_the_nas() {
     let mut nas = pair.b.nas();
     let sent = nas.encode(&pair.answer(&challenge));
     nas.send(&sent);
-    pair.b.await_metrics("it is under way", |metrics| metrics.count("orthrus_requests_in_progress", &[]) == 1);
+    pair.b.await_metrics("it is sent", |metrics| metrics.count("orthrus_peer_questions", &[("node", "a")]) == 1);
     pair.a.kill();
     pair.b.await_dropped("peer_unreachable", 1);
     assert!(nas.hears_nothing(), "nothing was decided");

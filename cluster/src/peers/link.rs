@@ -71,9 +71,13 @@ impl Link {
         self.retire.notify_one();
     }
 
+    /// Packets that wait for what becomes of them.
+    pub(super) fn questions(&self) -> usize {
+        self.waiting().values().filter(|waiting| matches!(waiting, Waiting::Reply(_))).count()
+    }
+
     pub(super) fn is_idle(&self) -> bool {
-        let asks = self.waiting().values().any(|waiting| matches!(waiting, Waiting::Reply(_)));
-        !asks && self.serving.load(Ordering::Acquire) == 0
+        self.questions() == 0 && self.serving.load(Ordering::Acquire) == 0
     }
 
     /// Sends a packet and waits for what becomes of it, `patience` at most.

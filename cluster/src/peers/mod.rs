@@ -103,6 +103,8 @@ pub struct Peer {
     pub up: bool,
     /// How long it last took to answer.
     pub round_trip: Option<Duration>,
+    /// Packets that it was sent, and that wait for what becomes of them.
+    pub questions: usize,
 }
 
 struct Shared {
@@ -216,8 +218,9 @@ impl Peers {
         let known = members.into_iter().map(|member| member.owner.node);
         let names: BTreeSet<Arc<str>> = known.chain(links.keys().cloned()).collect();
         let peer = |node: Arc<str>| {
-            let up = links.contains_key(&node);
-            Peer { round_trip: times.get(&node).copied().filter(|_| up), up, node }
+            let link = links.get(&node);
+            let round_trip = times.get(&node).copied().filter(|_| link.is_some());
+            Peer { round_trip, up: link.is_some(), questions: link.map_or(0, |link| link.questions()), node }
         };
         names.into_iter().map(peer).collect()
     }

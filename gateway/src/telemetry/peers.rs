@@ -8,6 +8,7 @@ use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Opts};
 pub struct PeerMetrics {
     up: IntGaugeVec,
     round_trip: GaugeVec,
+    questions: IntGaugeVec,
     refused: IntCounterVec,
     forwarded: IntCounterVec,
     served: IntCounterVec,
@@ -31,6 +32,12 @@ impl PeerMetrics {
                     ),
                     &["node"],
                 ),
+            )?,
+            questions: gauges(
+                r,
+                "orthrus_peer_questions",
+                "Packets that were sent to this node and wait for what becomes of them.",
+                &["node"],
             )?,
             refused: counters(
                 r,
@@ -62,8 +69,11 @@ impl PeerMetrics {
     pub fn show(&self, peers: &Peers, limit_hits: &IntCounterVec) {
         self.up.reset();
         self.round_trip.reset();
+        self.questions.reset();
         for peer in peers.list() {
             self.up.with_label_values(&[&peer.node]).set(peer.up.into());
+            let questions = i64::try_from(peer.questions).unwrap_or(i64::MAX);
+            self.questions.with_label_values(&[&peer.node]).set(questions);
             if let Some(took) = peer.round_trip {
                 self.round_trip.with_label_values(&[&peer.node]).set(took.as_secs_f64());
             }
