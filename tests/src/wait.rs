@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 /// How long to wait for what must happen: far longer than it takes on a busy machine, as a test that passes never waits
-/// that long.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// that long. A gateway that starts waits for a disk, and on one that is flooded a sync has taken twenty seconds.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Asks until there is an answer.
 ///
