@@ -143,7 +143,11 @@ fn serve(node: Arc<Node>, config: &Config, threads: usize) -> anyhow::Result<Run
     for address in &addresses {
         tracing::info!(%address, threads, "listening");
     }
-    let control_socket = match crate::control::socket::serve(node.clone(), &config.state_dir) {
+    let control_socket = match crate::control::socket::serve(
+        node.clone(),
+        &config.state_dir,
+        config.limits.control_connections,
+    ) {
         Ok(path) => Some(path),
         // Sign-ins do not hang on it.
         Err(error) => {

@@ -129,3 +129,16 @@ fn errors_say_what_to_do() {
     site.gateway.stop();
     assert!(site.run(&["status"]).1.contains("no node is running here"));
 }
+
+#[test]
+fn operators_beyond_the_limit_are_told_and_counted() {
+    let gateway = Setup::new().set("limits.control_connections", 1).start();
+    let status = || gateway.run(&["status", "--config", "orthrus.toml"], "");
+    let idle = std::os::unix::net::UnixStream::connect(gateway.path("state/control.sock")).unwrap();
+    let output = eventually("it is turned away", || Some(status()).filter(|output| !output.status.success()));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("limits.control_connections"), "{text}");
+    assert!(gateway.metrics().count("orthrus_limit_hits_total", &[("limit", "control_connections")]) >= 1);
+    drop(idle);
+    eventually("there is room again", || status().status.success().then_some(()));
+}

@@ -19,9 +19,6 @@ use tokio::time::timeout;
 /// The socket's name in `state_dir`.
 pub const NAME: &str = "control.sock";
 
-/// Operators at the same time.
-const CONNECTIONS: usize = 16;
-
 /// How long an operator may take to send the line, and to take the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -29,12 +26,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// vain, so that a script is told rather than left hanging.
 const LONGEST_COMMAND: Duration = Duration::from_secs(600);
 
-/// Serves the socket, on the thread that calls. The path, to be removed at the end.
+/// Serves the socket of `state_dir`, on the thread that calls, to so many at a time. The path, to be removed at the end.
 ///
 /// # Errors
 ///
 /// It cannot be made: the path is too long for a socket (107 octets), or `state_dir` is not ours.
-pub fn serve(node: Arc<Node>, state_dir: &Path) -> io::Result<PathBuf> {
+pub fn serve(node: Arc<Node>, state_dir: &Path, connections: usize) -> io::Result<PathBuf> {
     let (path, fresh) = (state_dir.join(NAME), state_dir.join("control.sock.new"));
     let _ = fs::remove_file(&fresh);
     let listener = UnixListener::bind(&fresh)?;
@@ -42,7 +39,7 @@ pub fn serve(node: Arc<Node>, state_dir: &Path) -> io::Result<PathBuf> {
     fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600))?;
     let owner = fs::metadata(&fresh)?.uid();
     fs::rename(&fresh, &path)?;
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    let permits = Arc::new(Semaphore::new(connections));
     actix_rt::spawn(async move {
         loop {
             let Ok((stream, _)) = listener.accept().await else {
@@ -52,6 +49,9 @@ pub fn serve(node: Arc<Node>, state_dir: &Path) -> io::Result<PathBuf> {
             };
             let Ok(permit) = permits.clone().try_acquire_owned() else {
                 node.observer.metrics.limit_hits.with_label_values(&["control_connections"]).inc();
+                let error = format!("the node speaks to {connections} operators already: limits.control_connections");
+                // There is room for a line in a socket that was just made.
+                let _ = line(&Answer::Error(error)).and_then(|line| stream.try_write(&line));
                 continue;
             };
             let node = node.clone();
@@ -84,9 +84,13 @@ async fn converse(node: &Arc<Node>, mut stream: UnixStream, owner: u32) -> io::R
             Err(error) => Answer::Error(error),
         }
     };
-    let mut octets = serde_json::to_vec(&answer)?;
+    timeout(PATIENCE, stream.write_all(&line(&answer)?)).await.map_err(|_| io::ErrorKind::TimedOut)?
+}
+
+fn line(answer: &Answer) -> io::Result<Vec<u8>> {
+    let mut octets = serde_json::to_vec(answer)?;
     octets.push(b'\n');
-    timeout(PATIENCE, stream.write_all(&octets)).await.map_err(|_| io::ErrorKind::TimedOut)?
+    Ok(octets)
 }
 
 /// Reads the line: first its version, as what another version says cannot be read otherwise.
@@ -129,12 +133,14 @@ pub fn ask(socket: &Path, command: Command) -> anyhow::Result<Answer> {
     connection.set_write_timeout(Some(PATIENCE))?;
     let mut line = serde_json::to_vec(&Request { version: VERSION, command })?;
     line.push(b'\n');
-    connection.write_all(&line).with_context(|| format!("{shown}: the node does not listen"))?;
+    // A node that turns everybody away says so without listening.
+    let written = connection.write_all(&line);
     let mut answer = String::new();
     let mut read = BufReader::new(connection.take(LONGEST_ANSWER as u64));
     read.read_line(&mut answer).with_context(|| format!("{shown}: the node did not answer"))?;
     if answer.is_empty() {
-        bail!("{shown}: the node ended the conversation: it has too many at a time, or has just stopped");
+        written.with_context(|| format!("{shown}: the node does not listen"))?;
+        bail!("{shown}: the node ended the conversation: it has just stopped");
     }
     match serde_json::from_str(&answer) {
         Ok(Answer::Error(error)) => bail!(error),

@@ -85,6 +85,10 @@ pub struct RawLimits {
     /// `max_sessions`; some hundred octets each.
     #[schemars(range(min = 16, max = 10_000_000))]
     pub sessions: u64,
+    /// Operators who may speak to `control.sock` at the same time (`orthrus status` and the like). Too few, and a script that asks
+    /// often turns a person away.
+    #[schemars(range(min = 1, max = 1_024), extend("x-reload" = "no"))]
+    pub control_connections: u64,
 }
 
 impl Default for RawLimits {
@@ -107,6 +111,7 @@ impl Default for RawLimits {
             accounting_queue: 16_384,
             accounting_records: 200_000,
             sessions: 200_000,
+            control_connections: 16,
         }
     }
 }
@@ -148,6 +153,8 @@ pub struct Limits {
     pub accounting_records: usize,
     /// Open sessions that are known.
     pub sessions: usize,
+    /// Operators at the same time.
+    pub control_connections: usize,
 }
 
 impl RawLimits {
@@ -172,6 +179,7 @@ impl RawLimits {
             accounting_queue: report.number("limits.accounting_queue", self.accounting_queue, 16..=1_000_000),
             accounting_records: report.number("limits.accounting_records", self.accounting_records, 1_000..=50_000_000),
             sessions: report.number("limits.sessions", self.sessions, 16..=10_000_000),
+            control_connections: report.number("limits.control_connections", self.control_connections, 1..=1_024),
         }
     }
 }
