@@ -98,7 +98,8 @@ impl Rules {
 
     fn split<'a>(&self, given: &'a str) -> Result<(&'a str, Option<String>), Reason> {
         if let Some((domain, user)) = given.split_once('\\') {
-            if domain.is_empty() || user.contains(['\\', '@']) {
+            // `one@two\user` would become `user@one@two`, which is also the user `user@one` of realm `two`.
+            if domain.is_empty() || domain.contains('@') || user.contains(['\\', '@']) {
                 return Err(Reason::BadIdentity);
             }
             let mapped = self.domains.get(&domain.to_uppercase()).cloned();
@@ -168,7 +169,9 @@ mod tests {
         for name in bad {
             assert_eq!(rules().read(name), Err(Reason::BadIdentity), "{name:?}");
         }
-        assert_eq!(rules().read(b"CORP\\a@b"), Err(Reason::BadIdentity));
+        for two in ["CORP\\a@b", "a@CORP\\b", "@\\b"] {
+            assert_eq!(rules().read(two.as_bytes()), Err(Reason::BadIdentity), "{two}");
+        }
         for padded in ["alice @corp.example", "alice@ corp.example", "CORP \\alice", "CORP\\ alice"] {
             assert_eq!(rules().read(padded.as_bytes()), Err(Reason::BadIdentity), "{padded}");
         }

@@ -182,7 +182,7 @@ pub fn accounting_lines() -> Vec<Vec<u8>> {
 /// User names.
 #[must_use]
 pub fn user_names() -> Vec<Vec<u8>> {
-    ["alice", "CORP\\Alice", "alice@corp.example", "Ünïcode@Exämple", "İstanbul", "a@b@c", " x", ""]
+    ["alice", "CORP\\Alice", "alice@corp.example", "Ünïcode@Exämple", "İstanbul", "a@b@c", "a@b\\c", " x", ""]
         .map(|name| name.as_bytes().to_vec())
         .into()
 }
