@@ -226,6 +226,11 @@ impl Gateway {
         self.log_lines().into_iter().filter(|line| line["message"] == "sign-in").collect()
     }
 
+    /// The same, once there are so many: they are written by a thread of their own.
+    pub fn await_sign_in_lines(&self, count: usize) -> Vec<Value> {
+        eventually("the lines are written", || Some(self.sign_in_lines()).filter(|lines| lines.len() >= count))
+    }
+
     /// A file of its folder: `orthrus.toml`, `users`, `tokens`, `state/...`.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)

@@ -60,7 +60,7 @@ fn radclient_chap_is_accepted_and_refused() {
     );
     let reject = sign_in(gateway.address(), &["User-Name = alice", "CHAP-Password = wrong"]);
     assert_eq!(reject.reply(), Some("Access-Reject"), "{}", reject.text);
-    assert_eq!(gateway.sign_in_lines()[1]["reason"], "wrong_password");
+    assert_eq!(gateway.await_sign_in_lines(2)[1]["reason"], "wrong_password");
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn the_node_signs_in_by_itself_and_is_not_ready_when_it_cannot() {
     opens(port);
     assert!(check(&gateway, "sign_in").0);
     gateway.await_metrics("it signs in again", |metrics| metrics.count("orthrus_self_sign_in_seconds_count", &[]) >= 2);
-    let own = gateway.sign_in_lines().into_iter().find(|line| line["client"] == "(self)").expect("a line");
+    let own = gateway.await_sign_in_lines(1).into_iter().find(|line| line["client"] == "(self)").expect("a line");
     assert_eq!((own["result"].as_str(), own["policy"].as_str()), (Some("accept"), Some("health")));
     // The back end no longer knows the user: the real sign-in fails, and with it the node.
     gateway.write("users", &tests::setup::user("alice", "in", &[]));
@@ -117,7 +117,7 @@ fn the_node_signs_in_by_itself_and_is_not_ready_when_it_cannot() {
     let metrics = gateway.metrics();
     assert!(metrics.count("orthrus_self_sign_in_failures_total", &[("failure", "rejected")]) >= 2);
     assert_eq!(metrics.count("orthrus_ready", &[("check", "sign_in")]), 0);
-    assert!(gateway.log().contains("ORT-535"), "the log says so");
+    gateway.await_log("ORT-535");
     gateway.write("users", &tests::setup::user("health", "wonderland", &[]));
     opens(port);
 }

@@ -124,7 +124,7 @@ fn strongswan_obeys_a_disconnect() {
     );
     let begun = client.swanctl(&["--initiate", "--child", "net", "--timeout", "20"]);
     assert!(begun.contains("initiate completed successfully"), "{begun}");
-    assert_eq!(gateway.sign_in_lines()[0]["result"], "accept", "strongSwan has asked us");
+    assert_eq!(gateway.await_sign_in_lines(1)[0]["result"], "accept", "strongSwan has asked us");
 
     let run = |arguments: &[&str]| {
         let output = gateway.run(&[arguments, &["--config", "orthrus.toml"]].concat(), "");

@@ -17,7 +17,7 @@ const ARROWS: [(&str, &[&str]); 4] = [
 ];
 
 /// Packages that ship nothing, and may depend on all of them.
-const TESTS: [&str; 4] = ["tests", "bench", "entra-cloud", "simulation"];
+const TESTS: [&str; 5] = ["tests", "bench", "entra-cloud", "fuzz", "simulation"];
 
 /// Packages that bring a clock, a socket, a runtime or randomness. The core reaches none of them, not even by way of others.
 const POWERS: [&str; 24] = [
@@ -301,7 +301,7 @@ fn packages_that_ship_live_by_the_lints_of_the_workspace() {
     for package in metadata().workspace_packages() {
         let manifest: toml::Table = toml::from_str(&fs::read_to_string(&package.manifest_path).unwrap()).unwrap();
         let inherits = manifest.get("lints").and_then(|lints| lints.get("workspace")) == Some(&true.into());
-        let harness = ["tests", "entra-cloud", "simulation"].contains(&package.name.as_str());
+        let harness = ["tests", "entra-cloud", "fuzz", "simulation"].contains(&package.name.as_str());
         assert!(inherits || harness, "{} has lints of its own", package.name);
     }
     let workspace: toml::Table =
