@@ -18,6 +18,8 @@ const EVERY: Duration = Duration::from_millis(500);
 const AFTER_FAILURE: Duration = Duration::from_secs(3);
 /// Reports that are told at a time.
 const MOST_TOLD: usize = 256;
+/// A NAS repeats a record within this time. Older ones, of which a node hears many when it starts, would only take the place of others.
+const REPEATED_WITHIN: Duration = Duration::from_secs(600);
 /// For each session that may be open, as many ends are kept in the store.
 const ENDS: usize = 2;
 
@@ -107,7 +109,8 @@ impl Sharer {
         let now = crate::clock::now();
         let mut sessions = self.known.lock();
         let (mut news, mut full) = (0, 0);
-        let written: Arc<[Written]> = reports.iter().filter_map(|report| report.record).collect();
+        let lately = |record: &Written| now.since(record.received) < REPEATED_WITHIN;
+        let written: Arc<[Written]> = reports.iter().filter_map(|report| report.record).filter(lately).collect();
         for report in reports {
             match sessions.hear(report, now) {
                 Taken::Opened | Taken::Renewed => news += 1,
