@@ -614,6 +614,24 @@ mod tests {
     }
 
     #[test]
+    fn an_older_report_changes_nothing() {
+        let mut node = Node::new();
+        let address = |last| Some(Ipv4Addr::new(10, 0, 0, last));
+        let heard = |at: u64| {
+            let older = Session { framed_ip: address(1), ..session("alice", "1", at) };
+            let key = Key { client: "vpn".into(), acct_session_id: b"1".as_slice().into() };
+            Report { key, order: at * 1_000_000, says: Says::Open(Box::new(older)), record: None }
+        };
+        node.sessions.report(Session { framed_ip: address(2), ..session("alice", "1", 20) }, None);
+        assert_eq!(node.sessions.hear(heard(10), at(20)), Taken::Late);
+        assert_eq!(node.sessions.of_id(&"vpn".into(), b"1").unwrap().framed_ip, address(2));
+        assert_eq!(node.sessions.untold(9).first().unwrap().order, 20_000_000);
+        assert_eq!(node.sessions.hear(heard(30), at(30)), Taken::Renewed);
+        assert_eq!(node.sessions.of_id(&"vpn".into(), b"1").unwrap().framed_ip, address(1));
+        assert_eq!(node.sessions.hear(heard(40), at(2_000_000)), Taken::Late, "it fell silent long ago");
+    }
+
+    #[test]
     fn an_end_that_was_not_told_is_kept_until_it_is() {
         let (mut board, mut a, mut b) = (Board::default(), Node::new(), Node::new());
         a.sessions.report(session("alice", "1", 10), None);
@@ -658,16 +676,19 @@ mod tests {
             let mut ended = BTreeSet::new();
             for second in 1..200 {
                 let id = draw(12);
-                let node = &mut nodes[usize::try_from(draw(3)).unwrap()];
+                // Their clocks differ.
+                let which = draw(3);
+                let clock = at(second + 40 * which);
+                let node = &mut nodes[usize::try_from(which).unwrap()];
                 // A report may be older than the end of its session.
                 match draw(6) {
                     0..=2 => {
                         let mut session = session("alice", &id.to_string(), second);
-                        session.started = at(id + 1);
+                        (session.started, session.last_seen) = (at(id + 1), clock);
                         node.sessions.report(session, None);
                     }
                     3 if draw(3) == 0 => {
-                        node.sessions.stop(&"vpn".into(), id.to_string().as_bytes(), at(second + 20), at(second), None);
+                        node.sessions.stop(&"vpn".into(), id.to_string().as_bytes(), at(second + 20), clock, None);
                         ended.insert(id.to_string());
                     }
                     4 if draw(5) == 0 => {
