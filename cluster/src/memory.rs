@@ -199,6 +199,7 @@ mod tests {
             answer_repeats: false,
             wrong_codes: 10,
             wrong_codes_window: Duration::from_secs(900),
+            ..Rules::default()
         };
         let key = AttemptKey { group: "vpn".into(), user: user.into(), station: None };
         Transition { key, change, rules: Arc::new(rules) }
@@ -260,13 +261,14 @@ mod tests {
     #[tokio::test]
     async fn the_limit_refuses_claims_until_records_expire() {
         let dir = tempfile::tempdir().unwrap();
-        let store = store(dir.path(), 2);
+        // Each claim is a record, and its user is another.
+        let store = store(dir.path(), 4);
         assert!(apply(&store, claim("a"), 0).await.is_ok());
         assert!(apply(&store, claim("b"), 0).await.is_ok());
         assert_eq!(apply(&store, claim("c"), 0).await, Err(StoreError::Full));
         store.sweep(at(200));
         assert!(apply(&store, claim("c"), 200).await.is_ok());
-        assert_eq!(store.health(), Health { failing: false, records: 1, lost: false, conflict: false });
+        assert_eq!(store.health(), Health { failing: false, records: 2, lost: false, conflict: false });
     }
 
     #[tokio::test]

@@ -14,6 +14,7 @@
 //! |---|---|---|
 //! | 1 | AES-256-GCM under a key for each name (HKDF-SHA-256 of the cluster key with the name), so that no key ever seals anything near the 2^32 messages after which random nonces may collide | random |
 //! | 2 | AES-256-GCM-SIV (RFC 8452) under one key, which bears nonces that come twice, and costs a third | 8 random octets of the writer, then a counter of its writes |
+//! | 3 | the same; what is inside knows more (`gateway_core::attempt::bundle`) | the same |
 //!
 //! Every release opens the versions that the one before it wrote, and writes them for as long as one of that release is alive. What
 //! outlives releases, or tells which are alive, is of version 1.

@@ -221,7 +221,7 @@ impl Lane {
         let key = shared.keys.user(name);
         let (what, value) = if records == known.records {
             ("read", Vec::new())
-        } else if records.is_empty() && records.spent.is_empty() {
+        } else if records.is_empty() {
             ("delete", Vec::new())
         } else {
             ("write", shared.seal(&key, head, &records)?)

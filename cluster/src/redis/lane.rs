@@ -10,6 +10,7 @@ use super::{Shared, clock, shift};
 use crate::StoreError;
 use crate::keys::{SIGNS, UserName};
 use crate::sealed::{HEADER, Header};
+use gateway_core::attempt::holds::Hold;
 use gateway_core::attempt::record::{AttemptId, AttemptKey};
 use gateway_core::attempt::records::Records;
 use gateway_core::attempt::transition::{Change, Outcome, Transition};
@@ -475,6 +476,11 @@ fn unshift(mut outcome: Outcome, skew: i64) -> Outcome {
             (*begun, *deadline) = (shift(*begun, skew), shift(*deadline, skew));
         }
         Outcome::Collected { begun, .. } => *begun = shift(*begun, skew),
+        Outcome::Holds(holds) => {
+            for until in holds.iter_mut().filter_map(Hold::until_mut) {
+                *until = shift(*until, skew);
+            }
+        }
         Outcome::Taken(taken) => {
             (taken.begun, taken.deadline) = (shift(taken.begun, skew), shift(taken.deadline, skew))
         }

@@ -120,6 +120,7 @@ fn no_rules() -> Rules {
         answer_repeats: false,
         wrong_codes: u32::MAX,
         wrong_codes_window: Duration::ZERO,
+        ..Rules::default()
     }
 }
 
@@ -153,8 +154,9 @@ impl Shared {
     }
 
     fn seal(&self, key: &str, head: Header, records: &Records) -> Result<Vec<u8>, StoreError> {
-        let body = encode_bundle(records).map_err(|_| StoreError::Unavailable)?;
-        self.sealer.seal(self.members.records(), key, head, &body).map_err(|_| StoreError::Full)
+        let version = self.members.records().min(NEWEST);
+        let body = encode_bundle(version, records).map_err(|_| StoreError::Unavailable)?;
+        self.sealer.seal(version, key, head, &body).map_err(|_| StoreError::Full)
     }
 
     /// What the store holds of `user`; whatever cannot be believed is an error, and stays as it is.

@@ -25,6 +25,7 @@ fn rules() -> Arc<Rules> {
         answer_repeats: false,
         wrong_codes: 5,
         wrong_codes_window: WINDOW,
+        ..Rules::default()
     })
 }
 

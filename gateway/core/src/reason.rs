@@ -331,6 +331,13 @@ reasons! {
         "The user asked for a code in a text message, which the NAS cannot ask for: the sign-in ends here, and the next one \
          brings the code.",
         "Nothing is wrong, if the user signs in again with the code. A NAS that shows questions needs no appended_code.";
+    PromptReported = "ORT-460", "prompt_reported", User,
+        "The user reported the sign-in as fraud. Nobody is prompted for this user until an operator lifts that.",
+        "Somebody else knows the password: change it, then lift the hold.";
+    PromptWithheld = "ORT-461", "prompt_withheld", User,
+        "The user did not approve the last prompts, and nobody is prompted for a while (attempts.prompt_pauses).",
+        "Wait until the time in the log line, or type a code. If the user did not start these sign-ins, somebody else knows \
+         the password: change it.";
     StateForged = "ORT-501", "state_forged", Peer,
         "The State of a packet was not made by this cluster.",
         "If NASes send it after a restart, give every node the same cluster.key_file.";
@@ -375,6 +382,9 @@ reasons! {
     StoreSettling = "ORT-514", "store_settling", BackEnd,
         "The store has just failed over, and nobody is prompted for 2 s, until the nodes have said again what they hold.",
         "Nothing; the NAS's next packet tries again.";
+    ChallengeBurnt = "ORT-515", "challenge_burnt", User,
+        "The user began more sign-ins than limits.attempts_per_user allows, and the oldest, which this one is, gave way.",
+        "Sign in again. If the user did not start them, somebody else knows the password: change it.";
     PeerUnreachable = "ORT-530", "peer_unreachable", Node,
         "The packet goes on at another node, and the connection to it is not there, or broke before it answered; nothing was \
          answered.",

@@ -8,7 +8,7 @@ use gateway_core::accounting::record::Record;
 use gateway_core::accounting::report::Report;
 use gateway_core::accounting::{line, sessions::Sessions};
 use gateway_core::attempt::bundle::{decode_bundle, encode_bundle};
-use gateway_core::attempt::codec::{decode, encode};
+use gateway_core::attempt::codec::{NEWEST, decode, encode};
 use gateway_core::attempt::record::{Attempt, Challenge};
 use gateway_core::attempt::state::Keyring;
 use gateway_core::dynamic_authorization::{Order, judge};
@@ -151,15 +151,15 @@ pub(crate) fn state(octets: &[u8]) {
 /// Records of the store, opened.
 pub(crate) fn records(octets: &[u8]) {
     if let Ok(attempt) = decode::<Attempt>(octets) {
-        let octets = encode(&attempt).expect("what was read can be written");
+        let octets = encode(NEWEST, &attempt).expect("what was read can be written");
         assert_eq!(decode(&octets), Ok(attempt));
     }
     if let Ok(challenge) = decode::<Challenge>(octets) {
-        let octets = encode(&challenge).expect("what was read can be written");
+        let octets = encode(NEWEST, &challenge).expect("what was read can be written");
         assert_eq!(decode(&octets), Ok(challenge));
     }
     if let Ok(records) = decode_bundle("alice", octets) {
-        let octets = encode_bundle(&records).expect("what was read can be written");
+        let octets = encode_bundle(u8::MAX, &records).expect("what was read can be written");
         assert!(decode_bundle("alice", &octets).is_ok());
     }
 }

@@ -27,8 +27,7 @@ impl Model {
         self.records.epoch_floor = floor;
         let outcome = transition.apply(&mut self.records, now);
         self.records.epoch_floor = 0;
-        let empty = self.records.is_empty() && self.records.spent.is_empty();
-        self.epoch = (!empty).then(|| floor.max(self.records.highest_epoch()));
+        self.epoch = (!self.records.is_empty()).then(|| floor.max(self.records.highest_epoch()));
         outcome
     }
 }

@@ -55,7 +55,7 @@ async fn redis_records_of_strangers_are_refused_and_stay() {
     let mut flipped = of_bob.clone();
     *flipped.last_mut().unwrap() ^= 1;
     let body_of_bob =
-        encode_bundle(&node.store.shared.open(&key_of("bob"), &"bob".into(), Some(&of_bob)).unwrap().records);
+        encode_bundle(1, &node.store.shared.open(&key_of("bob"), &"bob".into(), Some(&of_bob)).unwrap().records);
     let values: Vec<(&str, Vec<u8>)> = vec![
         ("another user's", of_bob.clone()),
         (

@@ -1,10 +1,10 @@
 //! All records of one user as octets: what a shared store keeps under one key.
 //!
 //! Each record inside is encoded by [`codec`](super::codec), with a version of its own. The list around them has the version
-//! of the value that a store wraps around it.
+//! of the value that a store wraps around it, which says what is inside: records of version 2 since version 3 of values.
 
-use super::codec::{Undecodable, decode, encode};
-use super::record::{Attempt, AttemptKey, Challenge, UserRecord};
+use super::codec::{self, Undecodable, decode, encode};
+use super::record::{Attempt, AttemptKey, Challenge, Spent, UserRecord};
 use super::records::Records;
 use super::state::StateId;
 use crate::time::Timestamp;
@@ -15,26 +15,36 @@ use std::sync::Arc;
 struct Bundle {
     attempts: Vec<(AttemptKey, Vec<u8>)>,
     challenges: Vec<(StateId, Vec<u8>)>,
+    /// Since version 3 of values they are the user's.
     spent: Vec<(StateId, Timestamp)>,
     user: Option<(Arc<str>, Vec<u8>)>,
 }
 
-/// The records as octets: the same records are the same octets. They are to be one user's.
+/// The first version of values that holds records of version 2.
+const WITH_NEWER_RECORDS: u8 = 3;
+
+/// The records as octets for a value of `version`: the same records are the same octets. They are to be one user's.
 ///
 /// # Errors
 ///
 /// A record has no octets, which no record of ours is like.
-pub fn encode_bundle(records: &Records) -> Result<Vec<u8>, Undecodable> {
+pub fn encode_bundle(version: u8, records: &Records) -> Result<Vec<u8>, Undecodable> {
+    let older = version < WITH_NEWER_RECORDS;
+    let version = if older { codec::OLDEST } else { codec::NEWEST };
     let mut bundle = Bundle::default();
     for (key, attempt) in &records.attempts {
-        bundle.attempts.push((key.clone(), encode::<Attempt>(attempt)?));
+        bundle.attempts.push((key.clone(), encode::<Attempt>(version, attempt)?));
     }
     for (state, challenge) in &records.challenges {
-        bundle.challenges.push((*state, encode::<Challenge>(challenge)?));
+        bundle.challenges.push((*state, encode::<Challenge>(version, challenge)?));
     }
-    bundle.spent = records.spent.iter().map(|(state, until)| (*state, *until)).collect();
     if let Some((name, user)) = records.users.iter().next() {
-        bundle.user = Some((name.clone(), encode::<UserRecord>(user)?));
+        if older {
+            bundle.spent = user.spent.iter().map(|spent| (spent.state, spent.until)).collect();
+        }
+        if !user.only_counts() {
+            bundle.user = Some((name.clone(), encode::<UserRecord>(version, user)?));
+        }
     }
     bundle.attempts.sort_unstable();
     bundle.challenges.sort_unstable();
@@ -54,25 +64,27 @@ pub fn decode_bundle(user: &str, octets: &[u8]) -> Result<Records, Undecodable> 
         return Err(Undecodable::Body);
     }
     let mut records = Records::default();
+    if let Some((name, octets)) = bundle.user {
+        if *name != *user {
+            return Err(Undecodable::Body);
+        }
+        records.users.insert(name, decode(&octets)?);
+    }
     for (key, octets) in bundle.attempts {
         if *key.user != *user {
             return Err(Undecodable::Body);
         }
-        records.attempts.insert(key, Box::new(decode(&octets)?));
+        records.insert_attempt(key, Box::new(decode(&octets)?));
     }
     for (state, octets) in bundle.challenges {
         let challenge: Challenge = decode(&octets)?;
         if *challenge.key.user != *user {
             return Err(Undecodable::Body);
         }
-        records.challenges.insert(state, Box::new(challenge));
+        records.insert_challenge(state, Box::new(challenge));
     }
-    records.spent = bundle.spent.into_iter().collect();
-    if let Some((name, octets)) = bundle.user {
-        if *name != *user {
-            return Err(Undecodable::Body);
-        }
-        records.users.insert(name, decode(&octets)?);
+    for (state, until) in bundle.spent {
+        records.users.entry(user.into()).or_default().spend(Spent { state, until, burnt: false });
     }
     Ok(records)
 }
@@ -96,13 +108,15 @@ mod tests {
         let challenge: Challenge = codec::decode(&vector("challenge")).unwrap();
         let key = challenge.key.clone();
         let nowhere = AttemptKey { station: None, ..key.clone() };
-        records.challenges.insert(StateId([3; 16]), Box::new(challenge));
+        records.insert_challenge(StateId([3; 16]), Box::new(challenge));
         for key in [key.clone(), nowhere] {
-            records.attempts.insert(key, Box::new(codec::decode(&vector("attempt")).unwrap()));
+            records.insert_attempt(key, Box::new(codec::decode(&vector("attempt")).unwrap()));
         }
-        records.spent.insert(StateId([4; 16]), Timestamp::from_secs(160));
-        records.spent.insert(StateId([2; 16]), Timestamp::from_secs(161));
-        records.users.insert(key.user, codec::decode(&vector("user")).unwrap());
+        let user = records.users.entry(key.user).or_default();
+        *user = UserRecord { open: user.open, ..codec::decode(&vector("user")).unwrap() };
+        for (state, secs) in [(4, 160), (2, 161)] {
+            user.spend(Spent { state: StateId([state; 16]), until: Timestamp::from_secs(secs), burnt: false });
+        }
         records
     }
 
@@ -112,9 +126,32 @@ mod tests {
 
     #[test]
     fn version_1_decodes_for_ever() {
-        assert_eq!(hex(&encode_bundle(&records()).unwrap()), hex(&vector("bundle")));
+        assert_eq!(hex(&encode_bundle(2, &records()).unwrap()), hex(&vector("bundle")));
         assert_eq!(decode_bundle("alice", &vector("bundle")), Ok(records()));
-        assert_eq!(decode_bundle("alice", &encode_bundle(&Records::default()).unwrap()), Ok(Records::default()));
+        assert_eq!(decode_bundle("alice", &encode_bundle(1, &Records::default()).unwrap()), Ok(Records::default()));
+    }
+
+    #[test]
+    fn newer_values_keep_what_older_ones_leave_out() {
+        let mut records = records();
+        let user = records.users.get_mut("alice").unwrap();
+        user.spend(Spent { state: StateId([7; 16]), until: Timestamp::from_secs(170), burnt: true });
+        user.prompts.refused = 2;
+        assert_eq!(decode_bundle("alice", &encode_bundle(3, &records).unwrap()), Ok(records.clone()));
+        let older = decode_bundle("alice", &encode_bundle(2, &records).unwrap()).unwrap();
+        let (user, whole) = (&older.users["alice"], &records.users["alice"]);
+        assert_eq!((user.prompts.refused, user.spent.len(), user.open), (0, 3, whole.open));
+        assert!(user.spent.iter().all(|spent| !spent.burnt));
+    }
+
+    #[test]
+    fn what_only_counts_is_counted_anew() {
+        let mut records = Records::default();
+        let key = AttemptKey { group: "vpn".into(), user: "alice".into(), station: None };
+        records.insert_attempt(key, Box::new(codec::decode(&vector("attempt")).unwrap()));
+        for version in [1, 3] {
+            assert_eq!(decode_bundle("alice", &encode_bundle(version, &records).unwrap()), Ok(records.clone()));
+        }
     }
 
     #[test]
@@ -128,8 +165,8 @@ mod tests {
         let attempt = vector("attempt");
         let at = octets.windows(attempt.len()).position(|window| window == attempt).unwrap();
         let mut newer = octets;
-        newer[at] = 2;
-        assert_eq!(decode_bundle("alice", &newer), Err(Undecodable::Version(2)));
+        newer[at] = 3;
+        assert_eq!(decode_bundle("alice", &newer), Err(Undecodable::Version(3)));
     }
 
     proptest! {

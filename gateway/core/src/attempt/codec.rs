@@ -7,14 +7,18 @@
 //!  +---------+-----------+-------+-------------+--------
 //! ```
 //!
-//! Numbers are big-endian. A body is the record in postcard's format. What one release wrote the next ones read: the
-//! vectors under `tests/vectors/records` decode for ever, and a change of a record is a new version beside the old one.
+//! Numbers are big-endian. A body is the record in postcard's format; version 2 has behind it what version 1 did not know. What
+//! one release wrote the next ones read: the vectors under `tests/vectors/records` decode for ever, and a change of a record
+//! is a new version beside the old one.
 
-use super::record::{Attempt, Challenge, Phase, Progress, UserRecord};
+use super::record::{Attempt, Challenge, Marks, Phase, Progress, Prompts, Spent, UserRecord};
 use crate::time::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 
-const VERSION: u8 = 1;
+/// The oldest version that is read and written.
+pub const OLDEST: u8 = 1;
+/// The newest.
+pub const NEWEST: u8 = 2;
 
 /// What a script may look at without opening the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,11 +47,27 @@ pub enum Undecodable {
 
 /// A record that has a header.
 pub trait Record: Serialize + DeserializeOwned {
+    /// What version 2 has beyond version 1.
+    type More: Serialize + DeserializeOwned;
     /// What the header says of it.
     fn header(&self) -> Header;
+    /// What version 2 says of it beyond version 1.
+    fn more(&self) -> Self::More;
+    /// Takes back what version 2 said of it.
+    fn add(&mut self, more: Self::More);
 }
 
 impl Record for Attempt {
+    type More = Marks;
+
+    fn more(&self) -> Marks {
+        self.marks.clone()
+    }
+
+    fn add(&mut self, marks: Marks) {
+        self.marks = marks;
+    }
+
     fn header(&self) -> Header {
         let state = match self.phase {
             Phase::Begun => 0,
@@ -61,6 +81,12 @@ impl Record for Attempt {
 }
 
 impl Record for Challenge {
+    type More = ();
+
+    fn more(&self) {}
+
+    fn add(&mut self, (): ()) {}
+
     fn header(&self) -> Header {
         let state = match self.progress {
             Progress::Issued => 0,
@@ -71,31 +97,62 @@ impl Record for Challenge {
 }
 
 impl Record for UserRecord {
+    type More = (Prompts, Vec<Spent>);
+
+    fn more(&self) -> Self::More {
+        (self.prompts.clone(), self.spent.clone())
+    }
+
+    fn add(&mut self, (prompts, spent): Self::More) {
+        (self.prompts, self.spent) = (prompts, spent);
+    }
+
     /// A user's record is forgotten piece by piece, so the header names no time.
     fn header(&self) -> Header {
         Header { epoch: 0, state: 0, expires: Timestamp::default() }
     }
 }
 
-/// The record as octets.
-pub fn encode<R: Record>(record: &R) -> Result<Vec<u8>, Undecodable> {
+/// The record as octets of `version`, or of the newest one that is known.
+///
+/// # Errors
+///
+/// A record has no octets, which no record of ours is like.
+pub fn encode<R: Record>(version: u8, record: &R) -> Result<Vec<u8>, Undecodable> {
+    let version = version.clamp(OLDEST, NEWEST);
     let Header { epoch, state, expires } = record.header();
-    let body = postcard::to_allocvec(record).map_err(|_| Undecodable::Body)?;
-    let header =
-        [VERSION].into_iter().chain(epoch.to_be_bytes()).chain([state]).chain(expires.as_micros().to_be_bytes());
-    Ok(header.chain(body).collect())
+    let mut octets = Vec::with_capacity(256);
+    octets.push(version);
+    octets.extend(epoch.to_be_bytes());
+    octets.push(state);
+    octets.extend(expires.as_micros().to_be_bytes());
+    let octets = postcard::to_extend(record, octets).map_err(|_| Undecodable::Body)?;
+    if version == OLDEST {
+        return Ok(octets);
+    }
+    postcard::to_extend(&record.more(), octets).map_err(|_| Undecodable::Body)
 }
 
 /// The record in `octets`; nothing may be left over, and the header must say what the body says.
+///
+/// # Errors
+///
+/// The octets are no record, or one of a version that this release does not know.
 pub fn decode<R: Record>(octets: &[u8]) -> Result<R, Undecodable> {
     let (header, body) = octets.split_first_chunk::<18>().ok_or(Undecodable::Short)?;
     let [version, ..] = *header;
-    if version != VERSION {
+    if !(OLDEST..=NEWEST).contains(&version) {
         return Err(Undecodable::Version(version));
     }
-    let (record, rest) = postcard::take_from_bytes::<R>(body).map_err(|_| Undecodable::Body)?;
-    let again = encode(&record)?;
-    if !rest.is_empty() || again != octets {
+    let (mut record, rest) = postcard::take_from_bytes::<R>(body).map_err(|_| Undecodable::Body)?;
+    if version != OLDEST {
+        let (more, rest) = postcard::take_from_bytes::<R::More>(rest).map_err(|_| Undecodable::Body)?;
+        record.add(more);
+        if !rest.is_empty() {
+            return Err(Undecodable::Body);
+        }
+    }
+    if encode(version, &record)? != octets {
         return Err(Undecodable::Body);
     }
     Ok(record)
@@ -129,7 +186,13 @@ mod tests {
             phase: Phase::Settled { verdict: Settled::Failed(Reason::TriesSpent), at: at(120), to: None },
             wrong: 2,
             expires: at(200),
+            marks: Marks::default(),
         }
+    }
+
+    /// The same with what only version 2 knows.
+    fn newer_attempt() -> Attempt {
+        Attempt { marks: Marks(vec![(5, [1; 8]), (44, [2; 8])]), ..attempt() }
     }
 
     fn challenge() -> Challenge {
@@ -159,7 +222,15 @@ mod tests {
             window_began: at(5),
             prompted_by,
             used: vec![([2; 16], 77, Some(at(60))), ([3; 16], 1, None)],
+            ..UserRecord::default()
         }
+    }
+
+    /// What only version 2 knows of a user.
+    fn newer_user() -> UserRecord {
+        let prompts = Prompts { refused: 3, last: at(70), forget: at(80), reported: Some(at(71)) };
+        let spent = |state, burnt| Spent { state: StateId([state; 16]), until: at(90), burnt };
+        UserRecord { prompts, spent: vec![spent(4, false), spent(5, true)], ..user() }
     }
 
     fn hex(octets: &[u8]) -> String {
@@ -167,36 +238,62 @@ mod tests {
     }
 
     /// Written by version 1 once and never again; `UPDATE_GENERATED=1` is not heeded here on purpose.
-    const VECTORS: &str = include_str!("../../../../tests/vectors/records/v1.txt");
+    const V1: &str = include_str!("../../../../tests/vectors/records/v1.txt");
+    /// Written by version 2 once.
+    const V2: &str = include_str!("../../../../tests/vectors/records/v2.txt");
 
     fn vector(name: &str) -> Vec<u8> {
-        let line = VECTORS.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).unwrap();
+        vector_of(V1, name)
+    }
+
+    fn vector_of(vectors: &str, name: &str) -> Vec<u8> {
+        let line = vectors.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).unwrap();
         (0..line.len() / 2).map(|at| u8::from_str_radix(&line[2 * at..2 * at + 2], 16).unwrap()).collect()
     }
 
     #[test]
     fn version_1_decodes_for_ever() {
-        assert_eq!(hex(&encode(&attempt()).unwrap()), hex(&vector("attempt")));
+        assert_eq!(hex(&encode(1, &attempt()).unwrap()), hex(&vector("attempt")));
         assert_eq!(decode::<Attempt>(&vector("attempt")), Ok(attempt()));
         for (name, phase) in [
             ("attempt_waiting", Phase::Waiting { session: [4, 5].into() }),
             ("attempt_offered", Phase::Offered { session: vec![6], prompt: Some("Code:".into()) }),
         ] {
             let attempt = Attempt { phase, ..attempt() };
-            assert_eq!(hex(&encode(&attempt).unwrap()), hex(&vector(name)), "{name}");
+            assert_eq!(hex(&encode(1, &attempt).unwrap()), hex(&vector(name)), "{name}");
             assert_eq!(decode::<Attempt>(&vector(name)), Ok(attempt));
         }
-        assert_eq!(hex(&encode(&challenge()).unwrap()), hex(&vector("challenge")));
+        assert_eq!(hex(&encode(1, &challenge()).unwrap()), hex(&vector("challenge")));
         assert_eq!(decode::<Challenge>(&vector("challenge")), Ok(challenge()));
-        assert_eq!(hex(&encode(&user()).unwrap()), hex(&vector("user")));
+        assert_eq!(hex(&encode(1, &user()).unwrap()), hex(&vector("user")));
         assert_eq!(decode::<UserRecord>(&vector("user")), Ok(user()));
     }
 
     #[test]
+    fn version_2_decodes_for_ever() {
+        for (name, octets) in [
+            ("attempt", encode(2, &newer_attempt()).unwrap()),
+            ("challenge", encode(2, &challenge()).unwrap()),
+            ("user", encode(2, &newer_user()).unwrap()),
+        ] {
+            assert_eq!(hex(&octets), hex(&vector_of(V2, name)), "{name}");
+        }
+        assert_eq!(decode::<Attempt>(&vector_of(V2, "attempt")), Ok(newer_attempt()));
+        assert_eq!(decode::<Challenge>(&vector_of(V2, "challenge")), Ok(challenge()));
+        assert_eq!(decode::<UserRecord>(&vector_of(V2, "user")), Ok(newer_user()));
+    }
+
+    #[test]
+    fn version_1_leaves_out_what_it_does_not_know() {
+        assert_eq!(decode::<UserRecord>(&encode(1, &newer_user()).unwrap()), Ok(user()));
+        assert_eq!(decode::<Attempt>(&encode(1, &newer_attempt()).unwrap()), Ok(attempt()));
+    }
+
+    #[test]
     fn what_is_not_a_record_says_why() {
-        let octets = encode(&attempt()).unwrap();
+        let octets = encode(1, &attempt()).unwrap();
         assert_eq!(decode::<Attempt>(&octets[..17]), Err(Undecodable::Short));
-        assert_eq!(decode::<Attempt>(&[&[2], &octets[1..]].concat()), Err(Undecodable::Version(2)));
+        assert_eq!(decode::<Attempt>(&[&[3], &octets[1..]].concat()), Err(Undecodable::Version(3)));
         assert_eq!(decode::<Attempt>(&octets[..octets.len() - 1]), Err(Undecodable::Body));
         assert_eq!(decode::<Attempt>(&[octets.as_slice(), &[0]].concat()), Err(Undecodable::Body));
         let mut stale = octets;
@@ -208,9 +305,11 @@ mod tests {
         #[test]
         fn random_octets_never_panic(octets in proptest::collection::vec(any::<u8>(), 0..256)) {
             let _ = decode::<Challenge>(&octets);
-            let with_version: Vec<u8> = [&[VERSION], octets.as_slice()].concat();
-            let _ = decode::<Challenge>(&with_version);
-            let _ = decode::<UserRecord>(&with_version);
+            for version in [OLDEST, NEWEST] {
+                let with_version: Vec<u8> = [&[version], octets.as_slice()].concat();
+                let _ = decode::<Challenge>(&with_version);
+                let _ = decode::<UserRecord>(&with_version);
+            }
         }
     }
 }

@@ -18,14 +18,16 @@
 //!                     └ Settle               └── Collect with a challenge: the packet is answered, the prompt goes on
 //! ```
 //!
-//! [`record`] is the data, [`transition`] what may be asked, [`records`] and [`prompts`] the rules, [`driver`] who makes a prompt happen, [`state`] the State attribute that names a challenge, [`codec`] and [`bundle`] the
+//! [`record`] is the data, [`transition`] what may be asked, [`records`] and [`prompts`] the rules, [`holds`] what keeps a user out, [`driver`] who makes a prompt happen, [`state`] the State attribute that names a challenge, [`codec`] and [`bundle`] the
 //! records as octets. Everything is a pure function of the records and `now`: a store runs it on the records it holds, or
 //! on a copy that replaces the original only if nobody else has replaced it meanwhile.
 
 pub mod bundle;
 pub mod codec;
 pub mod driver;
+pub mod holds;
 mod lifetime;
+mod open;
 mod prompts;
 pub mod record;
 pub mod records;

@@ -103,7 +103,7 @@ impl Records {
         if !self.attempts.get(key).is_some_and(|attempt| attempt.epoch == epoch && attempt.phase == Phase::Begun) {
             return Outcome::Discarded(Reason::Superseded);
         }
-        self.attempts.remove(key);
+        self.remove_attempt(key);
         self.prompt_is_over(key);
         Outcome::Done
     }

@@ -75,7 +75,15 @@ pub struct Attempt {
     pub wrong: u8,
     /// When the record may be forgotten.
     pub expires: Timestamp,
+    /// What tells its session from others of the user. Since version 2 of records.
+    #[serde(skip)]
+    pub marks: Marks,
 }
+
+/// What a packet says of its session beside NAS-Port, each as a digest: two that both say something, and not the same, are of
+/// two sessions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marks(pub Vec<(u8, [u8; 8])>);
 
 /// Where an attempt stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -211,7 +219,7 @@ pub struct Challenge {
 /// What is remembered of one user across attempts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserRecord {
-    /// Wrong codes in the window.
+    /// Codes that were taken to be judged in the window, but for those that were right or surely never judged.
     pub wrong_codes: u32,
     /// When the window began.
     pub window_began: Timestamp,
@@ -219,4 +227,46 @@ pub struct UserRecord {
     pub prompted_by: Option<AttemptKey>,
     /// For each token: the lowest moving factor that it may still use, and when that may be forgotten.
     pub used: Vec<([u8; 16], u64, Option<Timestamp>)>,
+    /// Prompts that the user did not approve. Since version 2 of records.
+    #[serde(skip)]
+    pub prompts: Prompts,
+    /// States that have served or were burnt, the newest last.
+    #[serde(skip)]
+    pub spent: Vec<Spent>,
+    /// How many attempts and challenges of the user there are: counted, never written.
+    #[serde(skip)]
+    pub open: Open,
+}
+
+/// Prompts that a user did not approve.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prompts {
+    /// Denied or unanswered, one after another.
+    pub refused: u32,
+    /// When the last of them ended.
+    pub last: Timestamp,
+    /// When they are forgotten.
+    pub forget: Timestamp,
+    /// Since when there are no prompts until an operator lifts that: the user reported a sign-in as fraud.
+    pub reported: Option<Timestamp>,
+}
+
+/// A State that has served, or was burnt before it could.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spent {
+    /// Its name.
+    pub state: StateId,
+    /// Until when that is remembered.
+    pub until: Timestamp,
+    /// It was burnt because the user began too many sign-ins.
+    pub burnt: bool,
+}
+
+/// How many records of a user there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Open {
+    /// Attempts.
+    pub attempts: u16,
+    /// Challenges.
+    pub challenges: u16,
 }

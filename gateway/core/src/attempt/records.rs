@@ -1,8 +1,8 @@
 //! The records of some users, and how each change works on them: the body of the transitions.
 
 use super::record::{
-    Attempt, AttemptId, AttemptKey, Authorization, Challenge, PacketDigest, Phase, Progress, Purpose, Settled,
-    UserRecord,
+    Attempt, AttemptId, AttemptKey, Authorization, Challenge, Marks, PacketDigest, Phase, Progress, Purpose, Settled,
+    Spent, UserRecord,
 };
 use super::state::StateId;
 use super::transition::{Change, NewChallenge, Outcome, Rules, Taken, Transition};
@@ -36,8 +36,6 @@ pub struct Records {
     pub attempts: Map<AttemptKey, Box<Attempt>>,
     /// Challenges that wait, by the name in their State.
     pub challenges: Map<StateId, Box<Challenge>>,
-    /// States that have served, and until when that is remembered.
-    pub spent: Map<StateId, Timestamp>,
     /// Users by canonical name.
     pub users: Map<Arc<str>, UserRecord>,
     /// Since when the memory of used codes is complete.
@@ -101,6 +99,8 @@ impl Transition {
                 records.spend(*state, now);
                 Outcome::Done
             }
+            Change::Look => Outcome::Holds(records.holds(&key.user, rules, now)),
+            Change::Lift => Outcome::Holds(records.lift(&key.user, rules, now)),
         }
     }
 }
@@ -174,8 +174,9 @@ impl Records {
             phase: Phase::Begun,
             wrong: 0,
             expires: deadline.after(AFTERLIFE),
+            marks: Marks::default(),
         };
-        self.attempts.insert(key.clone(), Box::new(attempt));
+        self.insert_attempt(key.clone(), Box::new(attempt));
         Outcome::Claimed { epoch }
     }
 
@@ -213,8 +214,11 @@ impl Records {
         if planted::is(Fault::StateServesTwice) {
             return;
         }
-        self.challenges.remove(&state);
-        self.spent.insert(state, now.after(SPENT_IS_KNOWN));
+        if let Some(challenge) = self.remove_challenge(state)
+            && let Some(record) = self.users.get_mut(&challenge.key.user)
+        {
+            record.spend(Spent { state, until: now.after(SPENT_IS_KNOWN), burnt: false });
+        }
     }
 
     fn issue(&mut self, key: &AttemptKey, epoch: u64, new: &NewChallenge, rules: &Rules, now: Timestamp) -> Outcome {
@@ -257,7 +261,7 @@ impl Records {
             message: new.message.clone(),
             expires,
         };
-        self.challenges.insert(new.state, Box::new(challenge));
+        self.insert_challenge(new.state, Box::new(challenge));
     }
 
     fn take(
@@ -274,8 +278,13 @@ impl Records {
         let mut attempt = self.attempts.get_mut(key);
         let wrong = attempt.as_ref().map_or(0, |attempt| attempt.wrong);
         let Some(challenge) = self.challenges.get_mut(&state) else {
-            let spent = self.spent.contains_key(&state);
-            return Outcome::Refused(if spent { Reason::StateSpent } else { Reason::StateUnknown });
+            let spent = self.users.get(&key.user).and_then(|user| user.spent.iter().find(|spent| spent.state == state));
+            return Outcome::Refused(match spent {
+                Some(spent) if now >= spent.until => Reason::StateUnknown,
+                Some(spent) if spent.burnt => Reason::ChallengeBurnt,
+                Some(_) => Reason::StateSpent,
+                None => Reason::StateUnknown,
+            });
         };
         if challenge.key.user != key.user {
             return Outcome::Refused(Reason::StateOtherUser);
@@ -383,7 +392,12 @@ impl Records {
         if let Some((state, _)) = taken {
             self.spend(state, now);
             match verdict {
-                Settled::Passed => self.forgive(&key.user),
+                Settled::Passed => {
+                    self.forgive(&key.user);
+                    if let Some(record) = self.users.get_mut(&key.user) {
+                        record.prompts.forgive();
+                    }
+                }
                 Settled::Failed(_) => self.count_wrong(&key.user, rules, now),
             }
         }
@@ -397,13 +411,17 @@ impl Records {
             return Outcome::Done;
         }
         self.prompt_is_over(key);
+        if let Some(record) = self.users.get_mut(&key.user) {
+            match verdict {
+                Settled::Passed => record.prompts.forgive(),
+                Settled::Failed(reason) => record.prompts.end(reason, rules, now),
+            }
+        }
         Outcome::Committed { to }
     }
 
     fn locked(&self, user: &str, rules: &Rules, now: Timestamp) -> bool {
-        self.users.get(user).is_some_and(|record| {
-            record.wrong_codes >= rules.wrong_codes && now.since(record.window_began) < rules.wrong_codes_window
-        })
+        self.users.get(user).is_some_and(|record| record.is_locked(rules, now))
     }
 
     fn count_wrong(&mut self, user: &Arc<str>, rules: &Rules, now: Timestamp) {
@@ -415,7 +433,7 @@ impl Records {
         record.wrong_codes = record.wrong_codes.saturating_add(1);
     }
 
-    fn forgive(&mut self, user: &str) {
+    pub(super) fn forgive(&mut self, user: &str) {
         if let Some(record) = self.users.get_mut(user) {
             record.wrong_codes = 0;
         }
@@ -450,9 +468,11 @@ impl Records {
             user.used.extend(next);
         }
         if self.attempts.get(&key).is_some_and(|now| now.epoch == epoch) {
-            self.attempts.insert(key, attempt);
-            self.spent.remove(&state);
-            self.challenges.insert(state, challenge);
+            if let Some(user) = self.users.get_mut(&key.user) {
+                user.spent.retain(|spent| spent.state != state);
+            }
+            self.insert_attempt(key, attempt);
+            self.insert_challenge(state, challenge);
         }
     }
 

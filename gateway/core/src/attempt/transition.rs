@@ -3,6 +3,7 @@
 //!
 //! Every record that a transition touches belongs to one user, and so lies in one slot.
 
+use super::holds::{Hold, PromptRules};
 use super::record::{AttemptId, AttemptKey, Authorization, Owner, PacketDigest, Purpose, Settled};
 use super::state::StateId;
 use crate::factor::{CodeUse, CodeWanted, UsedCodes};
@@ -32,6 +33,25 @@ pub struct Rules {
     pub wrong_codes: u32,
     /// The window of `wrong_codes`.
     pub wrong_codes_window: Duration,
+    /// How prompts are withheld from users who do not approve them.
+    pub prompts: PromptRules,
+}
+
+/// What `[attempts]` and `[limits]` say unless somebody says otherwise.
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_secs(90),
+            tries: 3,
+            challenge_lifetime: Duration::from_secs(180),
+            challenge_repeat: Duration::from_secs(30),
+            repeat_window: Duration::from_secs(10),
+            answer_repeats: false,
+            wrong_codes: 10,
+            wrong_codes_window: Duration::from_secs(900),
+            prompts: PromptRules::default(),
+        }
+    }
 }
 
 /// A challenge to be put into the store.
@@ -184,6 +204,10 @@ pub enum Change {
         /// The packet that took it.
         packet: PacketDigest,
     },
+    /// Say what holds the user. Of the key only the user counts.
+    Look,
+    /// Lift what holds the user: an operator says so. Of the key only the user counts.
+    Lift,
 }
 
 /// What came of a transition.
@@ -255,6 +279,8 @@ pub enum Outcome {
         /// `None`: no packet waits for it.
         to: Option<PacketDigest>,
     },
+    /// What holds the user, or held it until it was lifted.
+    Holds(Vec<Hold>),
     /// The change is in the store.
     Done,
     /// The challenge is yours to check.

@@ -149,7 +149,7 @@ pub struct Cluster {
 }
 
 /// The newest version of records in a shared store that this release knows.
-pub const NEWEST_RECORDS: u8 = 2;
+pub const NEWEST_RECORDS: u8 = 3;
 
 /// As many octets as the keys that are derived from it have.
 const SHORTEST_KEY: usize = 32;

@@ -293,6 +293,7 @@ impl Facts {
             Outcome::Refused(reason) => self.refuse(reason, turn),
             Outcome::Discarded(reason) => self.silence(reason, turn),
             Outcome::Done
+            | Outcome::Holds(_)
             | Outcome::Offered(_)
             | Outcome::Pending { .. }
             | Outcome::TakenOver { .. }

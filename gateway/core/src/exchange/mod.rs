@@ -87,6 +87,7 @@ impl Setting {
             answer_repeats: attempts.after_success == AfterSuccess::Answer,
             wrong_codes: limits.wrong_codes,
             wrong_codes_window: limits.wrong_codes_window,
+            ..Rules::default()
         };
         let names = identity::Rules::from(&config.identity);
         let with_code = Rules { challenge_repeat: rules.challenge_lifetime, ..rules.clone() };

@@ -62,6 +62,7 @@ fn claimed(bench: &Bench, now: Timestamp) -> Prompt {
         answer_repeats: false,
         wrong_codes: 10,
         wrong_codes_window: Duration::from_secs(900),
+        ..Rules::default()
     });
     let key = AttemptKey { group: "vpn".into(), user: "alice".into(), station: None };
     let authorization =

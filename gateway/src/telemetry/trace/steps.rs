@@ -76,6 +76,8 @@ pub(super) fn name(change: &Change) -> &'static str {
         Change::Retry { .. } => "retry",
         Change::Settle { .. } => "commit",
         Change::FinishRound { .. } => "finish",
+        Change::Look => "look",
+        Change::Lift => "lift",
     }
 }
 
@@ -90,6 +92,7 @@ fn outcome(outcome: &Outcome) -> &'static str {
         Outcome::TakenOver { .. } => "taken_over",
         Outcome::Pending { .. } => "pending",
         Outcome::Committed { .. } => "committed",
+        Outcome::Holds(_) => "holds",
         Outcome::Done => "done",
         Outcome::Taken(_) => "taken",
         Outcome::Refused(_) => "refused",

@@ -22,6 +22,7 @@ fn rules() -> Arc<Rules> {
         answer_repeats: false,
         wrong_codes: 4,
         wrong_codes_window: Duration::from_secs(900),
+        ..Rules::default()
     })
 }
 

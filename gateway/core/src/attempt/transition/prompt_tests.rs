@@ -40,6 +40,7 @@ impl World {
             answer_repeats: false,
             wrong_codes: 4,
             wrong_codes_window: Duration::from_secs(900),
+            ..Rules::default()
         };
         Self { records: Records::default(), rules }
     }

@@ -17,6 +17,7 @@ fn rules() -> Rules {
         answer_repeats: false,
         wrong_codes: 4,
         wrong_codes_window: Duration::from_secs(900),
+        ..Rules::default()
     }
 }
 
