@@ -56,7 +56,7 @@ pub struct RawCluster {
     pub dead_after: Span,
     /// The newest version that records in the store are written as. Nodes write the newest that all of them open, so that a rolling
     /// upgrade needs nothing here. Set the version of the release before, and you can go back to it until you take this out again.
-    #[schemars(range(min = 1, max = 2), extend("x-default" = "the newest", "x-reload" = "no"))]
+    #[schemars(range(min = 1, max = 3), extend("x-default" = "the newest", "x-reload" = "no"))]
     pub newest_records: Option<u8>,
     /// The Redis that nodes share.
     pub redis: RawRedis,
