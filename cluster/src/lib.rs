@@ -7,10 +7,12 @@ pub mod keys;
 mod membership;
 mod memory;
 pub mod peers;
+pub mod places;
 pub mod redis;
 pub mod sealed;
 mod sessions;
 mod stats;
+pub mod threads;
 
 pub use certificates::Certificate;
 pub use journal::{Journal, JournalError};

@@ -11,7 +11,7 @@
 //!
 //! Of two nodes the one whose name comes first connects, so that there is one connection for each pair; it serves both ways.
 //! A stranger gets no further than TLS, or than its first word; each is counted by reason, holds one of `connections` places for
-//! at most `timeout`, and 512 octets.
+//! at most `timeout`, and 512 octets. When all are taken, the address that holds the most loses its oldest.
 
 mod identity;
 mod link;
@@ -23,8 +23,10 @@ pub mod wire;
 pub use identity::Identity;
 pub use wire::{Packet, Refusal, Reply};
 
+use crate::places::{Door, Mark};
 use crate::{Counter, Member};
 use gateway_core::attempt::record::Owner;
+use gateway_core::limit::places::sender;
 use gateway_core::reason::Reason;
 use link::Link;
 use refused::{Refused, of_tls};
@@ -32,14 +34,13 @@ use rustls::pki_types::ServerName;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use wire::{Hello, LONGEST_HELLO, VERSIONS, Welcome, kind};
@@ -372,38 +373,48 @@ impl Shared {
 
     /// Takes connections, and never more than `connections` of people it does not know.
     async fn accept(self: Arc<Self>, listener: TcpListener) {
-        let places = Arc::new(Semaphore::new(self.settings.connections));
+        let door = Door::new(self.settings.connections);
         loop {
             let (stream, peer) = match listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "no connection of another node could be taken");
+                    door.make_room();
                     tokio::time::sleep(PAUSES.0).await;
                     continue;
                 }
             };
-            let Ok(place) = places.clone().try_acquire_owned() else {
-                self.refuse(&Refused::new(Reason::PeerTooMany, ""), &peer);
+            let Some((mut place, _)) = door.enter(sender(peer.ip())) else {
+                self.refuse(&Refused::new(Reason::PeerTooMany, "every place is held by one with a certificate"), &peer);
                 continue;
             };
             let shared = self.clone();
             self.keep(async move {
-                let greeted = tokio::time::timeout(shared.settings.timeout, shared.greet(stream)).await;
-                match greeted.unwrap_or_else(|_| Err(Refused::new(Reason::PeerSilent, "no word in time"))) {
-                    Ok((owner, stream)) => {
-                        drop(place);
-                        shared.converse(owner, stream).await;
+                let greeting = tokio::time::timeout(shared.settings.timeout, shared.greet(stream, place.mark()));
+                let greeted = match place.hold(greeting).await {
+                    Some(greeted) => {
+                        greeted.unwrap_or_else(|_| Err(Refused::new(Reason::PeerSilent, "no word in time")))
                     }
+                    None => Err(Refused::new(Reason::PeerTooMany, "closed for one that came later")),
+                };
+                drop(place);
+                match greeted {
+                    Ok((owner, stream)) => shared.converse(owner, stream).await,
                     Err(refused) => shared.refuse(&refused, &peer),
                 }
             });
         }
     }
 
-    async fn greet(&self, tcp: TcpStream) -> Result<(Owner, tokio_rustls::server::TlsStream<TcpStream>), Refused> {
+    async fn greet(
+        &self,
+        tcp: TcpStream,
+        place: Mark<IpAddr>,
+    ) -> Result<(Owner, tokio_rustls::server::TlsStream<TcpStream>), Refused> {
         tcp.set_nodelay(true).map_err(|error| Refused::new(Reason::PeerSilent, error))?;
         let server = lock(&self.identity).server.clone();
         let mut stream = TlsAcceptor::from(server).accept(tcp).await.map_err(|e| of_tls(&e))?;
+        place.heard(); // Its certificate is one of ours: strangers no longer take its place.
         let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let names = certificate.map(|certificate| identity::names(certificate)).unwrap_or_default();
         let hello = wire::read(&mut stream, LONGEST_HELLO).await.map_err(|e| of_tls(&e))?;

@@ -359,19 +359,43 @@ async fn strangers_on_the_port_are_counted_and_keep_nothing() {
         assert!(stream.read_u8().await.is_err(), "somebody without a certificate is spoken to");
     }
     b.refuses(Reason::PeerUntrusted).await;
-    // Those who say nothing hold all places for a while; the next is told so at once.
-    let silent: Vec<_> = futures_util::future::join_all((0..4).map(|_| TcpStream::connect(b.peers.address()))).await;
-    let mut fifth = TcpStream::connect(b.peers.address()).await.unwrap();
-    assert_eq!(fifth.read(&mut [0]).await.unwrap_or(0), 0);
-    b.refuses(Reason::PeerTooMany).await;
+    let silent = TcpStream::connect(b.peers.address()).await.unwrap();
     b.refuses(Reason::PeerSilent).await;
     drop(silent);
-    // A node gets in none the less.
+}
+
+#[tokio::test]
+async fn silent_strangers_keep_no_node_out() {
+    let authority = authority();
+    let b = Side::start("b", identity("b", &authority));
+    let connect = async || TcpStream::connect(b.peers.address()).await.unwrap();
+    let mut oldest = connect().await;
+    let mut silent = Vec::new();
+    for _ in 0..8 {
+        silent.push(connect().await);
+    }
+    // The oldest of them makes room.
+    assert_eq!(oldest.read(&mut [0]).await.unwrap_or(0), 0);
+    b.refuses(Reason::PeerTooMany).await;
+    // They come again and again, and a node gets in none the less.
+    let address = b.peers.address();
+    let flood = tokio::spawn(async move {
+        let mut held = std::collections::VecDeque::new();
+        loop {
+            held.push_back(TcpStream::connect(address).await.unwrap());
+            if held.len() > 8 {
+                // It was closed for a later one.
+                let _ = held.pop_front().unwrap().read(&mut [0]).await;
+            }
+        }
+    });
     let a = Side::start("a", identity("a", &authority));
     a.knows(&[&b]);
     b.knows(&[&a]);
     a.reaches(&b).await;
     assert_eq!(a.send(&b, "abc").await, reply("cba"));
+    flood.abort();
+    drop(silent);
 }
 
 #[tokio::test]

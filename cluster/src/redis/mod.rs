@@ -321,7 +321,7 @@ impl RedisStore {
         let (packets, packet_jobs) = mpsc::unbounded_channel();
         let mut packet_jobs = Some(packet_jobs);
         for index in 0..shared.settings.connections.max(1) {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let runtime = crate::threads::warmed(tokio::runtime::Builder::new_current_thread().enable_all())?;
             let (inbox, jobs) = mpsc::unbounded_channel();
             let (shared, to_itself) = (shared.clone(), inbox.downgrade());
             let packet_jobs = packet_jobs.take();

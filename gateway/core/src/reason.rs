@@ -424,7 +424,8 @@ reasons! {
         "A connection did not say who it is within cluster.peers.timeout, or nothing was heard on it for three times as long.",
         "If it is a node, look at the network to it and at its load. Otherwise find out who it is, and firewall the port.";
     PeerTooMany = "ORT-546", "peer_too_many", Peer,
-        "As many connections as cluster.peers.connections allows had not said who they are; a new one was closed.",
+        "As many connections as cluster.peers.connections allows had not said who they are; the oldest of the address with the most \
+         was closed for a new one.",
         "Find out who opens them, and firewall the port.";
     StoreUnavailable = "ORT-601", "store_unavailable", BackEnd,
         "The store did not take a record, so nothing was answered.",

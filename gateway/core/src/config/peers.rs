@@ -52,7 +52,8 @@ pub struct RawPeers {
     /// Packets that may be on their way to one node, or from it, at a time. Beyond it they are left to the NAS, which asks again.
     #[schemars(range(min = 1, max = 65_536), extend("x-reload" = "no"))]
     pub in_flight: u64,
-    /// Connections that may be open before they have said who they are. Beyond it the newest are closed at once.
+    /// Connections that may be open before they have said who they are. When there are more, the address that has the most loses
+    /// its oldest.
     #[schemars(range(min = 1, max = 4096), extend("x-reload" = "no"))]
     pub connections: u64,
 }

@@ -1,3 +1,4 @@
 //! Limits as plain values.
 
 pub mod breaker;
+pub mod places;
