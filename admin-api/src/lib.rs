@@ -77,9 +77,11 @@ impl Readiness {
 
 /// Mounts the routes.
 pub fn routes(control: Arc<dyn Control>) -> impl FnOnce(&mut web::ServiceConfig) + Clone {
+    let refusals = web::Data::new(orders::Refusals::default());
     move |config| {
         config
             .app_data(web::Data::from(control))
+            .app_data(refusals)
             .route("/livez", web::get().to(livez))
             .route("/readyz", web::get().to(readyz))
             .route("/metrics", web::get().to(metrics))

@@ -9,7 +9,8 @@ use gateway_core::secret::equal;
 use serde::Deserialize;
 use serde_json::json;
 use std::ops::RangeInclusive;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The longest body, in octets.
 const LONGEST_BODY: usize = 4_096;
@@ -51,6 +52,24 @@ pub struct Draining {
     pub in_progress: usize,
     /// The process ends then at the latest.
     pub deadline: Duration,
+}
+
+/// Refusals that were not logged: somebody who guesses tokens must not fill the disk. `orthrus_admin_orders_refused_total` counts all of them.
+#[derive(Default)]
+pub(crate) struct Refusals(Mutex<(Option<Instant>, u64)>);
+
+impl Refusals {
+    /// Counts one. Returns how many were passed over since the last line, where it is time for the next: once a second.
+    fn note(&self, now: Instant) -> Option<u64> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (last, passed_over) = &mut *state;
+        if last.is_some_and(|last| now.saturating_duration_since(last) < Duration::from_secs(1)) {
+            *passed_over = passed_over.saturating_add(1);
+            return None;
+        }
+        *last = Some(now);
+        Some(std::mem::take(passed_over))
+    }
 }
 
 /// What may be said of a drain.
@@ -98,7 +117,12 @@ fn refusal(request: &HttpRequest, control: &dyn Control) -> Option<HttpResponse>
         }
         Doorman::WrongToken => (StatusCode::UNAUTHORIZED, "wrong-token", "The token is not that of admin.token_file."),
     };
-    tracing::warn!(path = request.path(), from = ?request.peer_addr(), why = kind, "an order was refused");
+    // Shared by all threads of the port; without it each refusal has its line.
+    let note = request.app_data::<web::Data<Refusals>>().map_or(Some(0), |refusals| refusals.note(Instant::now()));
+    if let Some(passed_over) = note {
+        let from = request.peer_addr();
+        tracing::warn!(path = request.path(), ?from, why = kind, passed_over, "an order was refused");
+    }
     Some(problem(status, kind, detail))
 }
 
@@ -128,4 +152,23 @@ async fn drain(request: HttpRequest, payload: web::Payload, control: web::Data<d
         "in_progress": draining.in_progress,
         "deadline_seconds": draining.deadline.as_secs(),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_have_one_line_a_second() {
+        let (refusals, begin) = (Refusals::default(), Instant::now());
+        let at = |milliseconds: u64| begin + Duration::from_millis(milliseconds);
+        assert_eq!(refusals.note(at(0)), Some(0));
+        for milliseconds in [0, 1, 500, 999] {
+            assert_eq!(refusals.note(at(milliseconds)), None, "{milliseconds}");
+        }
+        assert_eq!(refusals.note(at(1_000)), Some(4), "the line says how many there were beside");
+        assert_eq!(refusals.note(at(1_999)), None);
+        assert_eq!(refusals.note(at(9_000)), Some(1));
+        assert_eq!(refusals.note(at(20_000)), Some(0));
+    }
 }
