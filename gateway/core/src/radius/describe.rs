@@ -5,6 +5,9 @@ use super::packet::{Attribute, AttributeIter, vendor_attributes};
 use super::{Dictionary, Packet, attribute, dictionary};
 use std::borrow::Cow;
 
+/// The longest value of one attribute, in octets.
+const LONGEST_VALUE: usize = 253;
+
 /// A value under the full number of its attribute.
 pub type Numbered<'a> = (AttributeNumber, Cow<'a, [u8]>);
 
@@ -43,11 +46,16 @@ pub fn numbered(attributes: AttributeIter<'_>) -> Vec<Numbered<'_>> {
                     Some(begun) if begun.kind == kind && begun.extended == *extended => begun,
                     unfinished => {
                         list.extend(unfinished.map(Cut::unfinished));
-                        Cut { kind, extended: *extended, value: Vec::new() }
+                        Cut { kind, extended: *extended, value: Vec::new(), broken: false }
                     }
                 };
                 whole.value.extend_from_slice(rest);
-                if flags & 0x80 == 0 {
+                let more = flags & 0x80 != 0;
+                // Only a full piece may have another behind it (RFC 6929 §2.2): where one does, nobody knows what was left out.
+                whole.broken |= more && value.len() < LONGEST_VALUE;
+                if !more && whole.broken {
+                    list.push(whole.unfinished());
+                } else if !more {
                     let number = AttributeNumber::Extended { kind, extended: *extended };
                     list.push((number, whole.value.into()));
                 } else {
@@ -78,10 +86,12 @@ struct Cut {
     kind: u8,
     extended: u8,
     value: Vec<u8>,
+    /// A piece before the last was not full.
+    broken: bool,
 }
 
 impl Cut {
-    /// The value, whose end never came, under the number of its container: it must not be taken for a whole one.
+    /// The value, which is not whole, under the number of its container: it must not be taken for a whole one.
     fn unfinished(self) -> Numbered<'static> {
         (AttributeNumber::Standard(self.kind), self.value.into())
     }
@@ -156,6 +166,29 @@ mod tests {
                 "Attr-245 = 0x09"
             ]
         );
+    }
+
+    #[test]
+    fn pieces_that_are_not_full_are_not_joined() {
+        let piece = |flags: u8, octet: u8, length: usize| [&[2, flags][..], &vec![octet; length]].concat();
+        let told = |pieces: &[Vec<u8>]| {
+            let mut attributes = Attributes::new();
+            pieces.iter().for_each(|piece| attributes.push(245, piece).unwrap());
+            describe_attributes(attributes.iter())
+        };
+        let (full, rest) = (piece(0x80, b'a', 251), piece(0, b'b', 2));
+        // Of the flags only the first bit counts; the others are reserved.
+        for rest in [rest.clone(), piece(0x7f, b'b', 2)] {
+            assert_eq!(told(&[full.clone(), rest]), [format!("SAML-Protocol = \"{}bb\"", "a".repeat(251))]);
+        }
+        assert_eq!(told(&[piece(0x80, b'a', 2), rest.clone()]), ["Attr-245 = \"aabb\""]);
+        assert_eq!(told(&[piece(0x80, b'a', 250), rest.clone()])[0], format!("Attr-245 = \"{}bb\"", "a".repeat(250)));
+        // The one that is not full may stand anywhere but at the end.
+        let middle = told(&[full.clone(), piece(0x80, b'c', 1), rest.clone()]);
+        assert_eq!(middle, [format!("Attr-245 = \"{}cbb\"", "a".repeat(251))]);
+        // A value behind it is whole again.
+        let after = told(&[piece(0x80, b'a', 2), rest.clone(), rest]);
+        assert_eq!(after, ["Attr-245 = \"aabb\"", "SAML-Protocol = \"bb\""]);
     }
 
     proptest! {
