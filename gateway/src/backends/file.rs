@@ -1,8 +1,8 @@
 //! First factor `file`: passwords from a users file, checked by the gateway itself.
 //!
-//! Nobody learns from the time of an answer who exists: an unknown user costs the hash that most users cost, a disabled one
-//! the user's own, and that an account is disabled is said to those only who know its password. A user whose password is not
-//! hashed is answered at once; such passwords are for tests.
+//! Nobody learns from the time of an answer who exists: every answer costs the dearest hash of the file, after the user's own where
+//! that is cheaper; an unknown user takes the time of some user. That an account is disabled is said to those only who know its
+//! password. Only where no password of the file is hashed is everybody answered at once; such files are for tests.
 
 use super::hashing::HashingPool;
 use super::watched::{Reload, Watched};
@@ -55,10 +55,25 @@ impl FileFactor {
         &self.name
     }
 
-    fn hash(&self, password: Secret, hash: &Arc<Secret>, wrong: Reason, right: FirstFactorAnswer) -> Checked {
+    /// Has the password compared with `hash`, and then with `beside`, whose result says nothing.
+    fn hash(
+        &self,
+        password: Secret,
+        hash: &Arc<Secret>,
+        beside: Option<&Arc<Secret>>,
+        wrong: Reason,
+        right: FirstFactorAnswer,
+    ) -> Checked {
+        let beside = beside.map(|hash| (self.pool.clone(), password.duplicate(), hash.clone()));
         match self.pool.try_verify(password, hash.clone()) {
             Ok(verified) => Checked::Later(Box::pin(async move {
-                match verified.await {
+                let verified = verified.await;
+                if let Some((pool, password, hash)) = beside
+                    && let Ok(waited) = pool.try_verify(password, hash)
+                {
+                    let _ = waited.await;
+                }
+                match verified {
                     Ok(true) => right,
                     Ok(false) => refused(wrong),
                     Err(_) => FirstFactorAnswer::Unavailable(Reason::FirstFactorUnavailable),
@@ -78,7 +93,7 @@ impl FirstFactor for FileFactor {
         let users = self.users.current();
         let user = users.find(&question.user.canonical);
         match question.offer {
-            Offer::Pap(password) => self.check_pap(&users, user, password, now),
+            Offer::Pap(password) => self.check_pap(&users, &question.user.canonical, password, now),
             Offer::Chap(proof) => Checked::Now(check_chap(user, &proof, now)),
             Offer::MsChap2(proof) => Checked::Now(self.check_mschap2(user, &proof, now)),
         }
@@ -113,18 +128,21 @@ impl FirstFactor for FileFactor {
 }
 
 impl FileFactor {
-    fn check_pap(&self, users: &Users, user: Option<&User>, password: Secret, now: Timestamp) -> Checked {
+    fn check_pap(&self, users: &Users, name: &str, password: Secret, now: Timestamp) -> Checked {
         if password.is_empty() {
             return Checked::Now(FirstFactorAnswer::Refused(Reason::EmptyPassword));
         }
-        let Some(user) = user else {
-            return match users.nobody() {
-                Some(hash) => self.hash(password, hash, Reason::UnknownUser, refused(Reason::UnknownUser)),
-                None => {
-                    // The work is the same as for a user; its result says nothing.
-                    std::hint::black_box(same(&Secret::new(vec![0; 16]), &password));
-                    Checked::Now(refused(Reason::UnknownUser))
-                }
+        let nobody = users.nobody();
+        let Some(user) = users.find(name) else {
+            let unknown = || refused(Reason::UnknownUser);
+            // The work is the same as for a user; its result says nothing.
+            std::hint::black_box(same(&Secret::new(vec![0; 16]), &password));
+            let beside =
+                nobody.filter(|_| users.decoy(name).is_some_and(|user| users.is_cheap(user.password.as_ref())));
+            return match (users.decoy(name).and_then(|user| user.password.as_ref()), nobody) {
+                (_, None) => Checked::Now(unknown()),
+                (Some(Password::Hashed(hash)), _) => self.hash(password, hash, beside, Reason::UnknownUser, unknown()),
+                (_, Some(hash)) => self.hash(password, hash, None, Reason::UnknownUser, unknown()),
             };
         };
         let right = match user.barred(now) {
@@ -132,11 +150,28 @@ impl FileFactor {
             None => FirstFactorAnswer::Proved(known(user)),
         };
         let same = match &user.password {
-            Some(Password::Hashed(hash)) => return self.hash(password, hash, Reason::WrongPassword, right),
+            Some(Password::Hashed(hash)) => {
+                let beside = nobody.filter(|_| users.is_cheap(user.password.as_ref()));
+                return self.hash(password, hash, beside, Reason::WrongPassword, right);
+            }
             Some(Password::Plain(plain)) => same(plain, &password),
             None => user.nt_hash().is_some_and(|hash| NtHash::of(&password).is_some_and(|offered| hash == offered)),
         };
-        Checked::Now(if same { right } else { refused(Reason::WrongPassword) })
+        let answer = || if same { right } else { refused(Reason::WrongPassword) };
+        match nobody {
+            None => Checked::Now(answer()),
+            // Who is kept without a hash takes the time of the others.
+            Some(hash) => match self.pool.try_verify(password, hash.clone()) {
+                Ok(verified) => {
+                    let answer = answer();
+                    Checked::Later(Box::pin(async move {
+                        let _ = verified.await;
+                        answer
+                    }))
+                }
+                Err(_) => Checked::Now(FirstFactorAnswer::Unavailable(Reason::PasswordQueueFull)),
+            },
+        }
     }
 
     fn check_mschap2(&self, user: Option<&User>, proof: &MsChap2, now: Timestamp) -> FirstFactorAnswer {
@@ -302,14 +337,60 @@ mod tests {
             ("alice@other.example", "password", Reason::UnknownUser, 1),
             ("dora", "password", Reason::UserDisabled, 1),
             ("dora", "guess", Reason::WrongPassword, 1),
-            ("test", "guess", Reason::WrongPassword, 0),
+            ("test", "guess", Reason::WrongPassword, 1),
             ("alice", "", Reason::EmptyPassword, 0),
             ("mallory", "", Reason::EmptyPassword, 0),
         ] {
             assert_eq!(bench.ask(user, password), (refused(reason), cost), "{user} {password}");
         }
-        assert_eq!(bench.ask("test", "plain"), (proved(&[], None), 0));
+        assert_eq!(bench.ask("test", "plain"), (proved(&[], None), 1));
         assert_eq!(bench.factor.name().as_ref(), "staff");
+    }
+
+    /// What each answer had hashed, by what it costs.
+    #[test]
+    fn every_answer_costs_the_dearest_hash() {
+        let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+        let log = seen.clone();
+        let verify = move |_: &Secret, hash: &Secret| {
+            let text = String::from_utf8(hash.expose().to_vec()).unwrap();
+            log.lock().unwrap().push(text.split('$').nth(3).unwrap().to_owned());
+            text.contains("c29tZXNhbHQ")
+        };
+        let pool = HashingPool::with(1, 8, Arc::new(verify)).unwrap();
+        let dear = HASH.replace("m=256,t=2", "m=1024,t=4");
+        let file = format!(
+            "[[users]]\nname = \"cheap\"\npassword = \"{HASH}\"\n[[users]]\nname = \"dear\"\npassword = \"{dear}\"\n\
+             [[users]]\nname = \"cheap-too\"\npassword = \"{HASH}\"\n\
+             [[users]]\nname = \"plain\"\npassword_plain = \"password\"\n\
+             [[users]]\nname = \"nt\"\nnt_hash = \"8846f7eaee8fb117ad06bdd830b7586c\"\n"
+        );
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("users.toml");
+        fs::write(&path, file).unwrap();
+        let factor = FileFactor::load("staff".into(), &configured(path), rules(), Arc::new(pool)).unwrap();
+        let cost = |user: &str, password: &str| {
+            seen.lock().unwrap().clear();
+            let answer = answer(factor.check(question(user, password), clock::now()));
+            (matches!(answer, FirstFactorAnswer::Proved(_)), seen.lock().unwrap().clone())
+        };
+        let (low, high) = ("m=256,t=2,p=1", "m=1024,t=4,p=1");
+        assert_eq!(cost("cheap", "password"), (true, vec![low.into(), high.into()]));
+        assert_eq!(cost("dear", "password"), (true, vec![high.into()]));
+        for (user, right) in [("plain", true), ("nt", true)] {
+            assert_eq!(cost(user, "password"), (right, vec![high.into()]), "{user}");
+            assert_eq!(cost(user, "guess"), (false, vec![high.into()]), "{user}");
+        }
+        // Unknown names look like the users there are, each always like the same.
+        let mut kinds = std::collections::BTreeSet::new();
+        for at in 0..64 {
+            let name = format!("stranger-{at}");
+            let (accepted, hashes) = cost(&name, "password");
+            assert!(!accepted && hashes.last().unwrap() == high, "{name}: {hashes:?}");
+            assert_eq!(cost(&name, "another").1, hashes, "{name}");
+            kinds.insert(hashes);
+        }
+        assert_eq!(kinds.len(), 2, "{kinds:?}");
     }
 
     #[test]

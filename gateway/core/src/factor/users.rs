@@ -21,7 +21,8 @@ use crate::reason::Reason;
 use crate::secret::{Secret, equal};
 use crate::time::Timestamp;
 use serde::Deserialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -119,6 +120,8 @@ pub struct Users {
     /// Where in the list each name stands: one look instead of a dozen comparisons all over memory.
     places: HashMap<Box<str>, usize>,
     nobody: Option<Arc<Secret>>,
+    /// Draws for each unknown name the user whose time it takes: another one in each life of the list.
+    decoys: RandomState,
     /// What groups have, by their names in lower case.
     groups: BTreeMap<String, Table>,
 }
@@ -164,8 +167,8 @@ impl Allowed {
     pub const ALL: Self = Self { plain: true, nt_hashes: true };
 }
 
-/// How expensive hashes are, and how many of each kind there are.
-type Costs = BTreeMap<String, usize>;
+/// How expensive hashes are: memory times passes, and the parameters.
+type Costs = BTreeSet<(u64, String)>;
 
 impl Users {
     /// Reads a users file. Names are read like those in packets, so any spelling will do.
@@ -201,13 +204,13 @@ impl Users {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let nobody = costs.iter().max_by_key(|(_, users)| **users).map(|(cost, _)| {
+        let nobody = costs.last().map(|(_, cost)| {
             // Sixteen octets of salt and thirty-two of hash: nobody knows a password for these.
             Arc::new(Secret::new(format!("$argon2id${cost}${}${}", "A".repeat(22), "A".repeat(43)).into_bytes()))
         });
         let list: Box<[User]> = list.into_iter().map(|(_, user)| user).collect();
         let places = list.iter().enumerate().map(|(place, user)| (user.name.clone(), place)).collect();
-        Ok(Self { list, places, nobody, groups: tables })
+        Ok(Self { list, places, nobody, decoys: RandomState::new(), groups: tables })
     }
 
     /// The user of that canonical name.
@@ -220,10 +223,26 @@ impl Users {
         groups_data(&groups.into(), &self.groups, &mut BTreeMap::new())
     }
 
-    /// A hash that no password has, as expensive as most of the file's: what an unknown user is checked against, so that
-    /// time does not tell who exists. `None` if no password in the file is hashed.
+    /// A hash that no password has, as expensive as the dearest of the file: what is checked where there is no hash, or a cheaper
+    /// one, so that time does not tell who exists. `None` if no password in the file is hashed.
     pub fn nobody(&self) -> Option<&Arc<Secret>> {
         self.nobody.as_ref()
+    }
+
+    /// Whether a check of this password must be followed by one of [`nobody`](Self::nobody): it costs less.
+    pub fn is_cheap(&self, password: Option<&Password>) -> bool {
+        let parameters = |hash: &Arc<Secret>| cost(hash).map(|(expense, _)| expense).unwrap_or_default();
+        match (password, &self.nobody) {
+            (Some(Password::Hashed(hash)), Some(nobody)) => parameters(hash) < parameters(nobody),
+            (_, nobody) => nobody.is_some(),
+        }
+    }
+
+    /// Some user, always the same for the same unknown name: the one whose time an answer about that name takes. Where hashes differ,
+    /// so do the times of users, and those who do not exist must not stand out by having all the same.
+    pub fn decoy(&self, canonical: &str) -> Option<&User> {
+        let drawn = usize::try_from(self.decoys.hash_one(canonical) >> 32).unwrap_or_default();
+        self.list.get(drawn.checked_rem(self.list.len())?)
     }
 
     /// Everybody, sorted by canonical name.
@@ -255,7 +274,7 @@ fn user(
         (Some(hash), None) => {
             let cost = cost(&hash)
                 .map_err(|fault| format!("`password` {fault}; set it anew with `orthrus user passwd {name}`"))?;
-            *costs.entry(cost).or_default() += 1;
+            costs.insert(cost);
             Some(Password::Hashed(Arc::new(hash)))
         }
         (None, Some(plain)) if plain.is_empty() => {
@@ -358,7 +377,7 @@ fn check_keys(table: &Table) -> Result<(), String> {
 }
 
 /// Version and parameters of a PHC string of argon2id, which is all that decides how long a check takes.
-fn cost(hash: &Secret) -> Result<String, &'static str> {
+fn cost(hash: &Secret) -> Result<(u64, String), &'static str> {
     const FORM: &str = "is no PHC string of argon2id ($argon2id$v=19$m=…,t=…,p=…$salt$hash)";
     let text = std::str::from_utf8(hash.expose()).map_err(|_| FORM)?;
     let mut fields = text.split('$');
@@ -384,7 +403,7 @@ fn cost(hash: &Secret) -> Result<String, &'static str> {
     if passes == 0 || lanes == 0 || memory < 8 * lanes {
         return Err("has parameters that argon2id does not allow (t and p from 1, m from 8 times p)");
     }
-    Ok(format!("v=19${parameters}"))
+    Ok((u64::from(memory) * u64::from(passes), format!("v=19${parameters}")))
 }
 
 fn number(digits: &str) -> Option<u32> {
@@ -604,9 +623,9 @@ mod tests {
     }
 
     #[test]
-    fn nobody_costs_what_most_users_cost() {
+    fn nobody_costs_the_dearest_hash() {
         let dear = HASH.replace("m=19456", "m=65536");
-        let text: String = [HASH, &dear, &dear]
+        let text: String = [HASH, &dear, HASH]
             .into_iter()
             .enumerate()
             .map(|(index, hash)| entry(&format!("user{index}"), &format!("password = \"{hash}\"")))
