@@ -15,5 +15,6 @@ pub mod planted;
 pub mod policy;
 pub mod radius;
 pub mod reason;
+pub mod retransmission;
 pub mod secret;
 pub mod time;

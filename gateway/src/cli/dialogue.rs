@@ -7,11 +7,15 @@ use gateway_core::radius::{
     Attributes, Code, Dictionary, Packet, SharedSecret, attribute, describe_with, dictionary, encode_request,
     hide_password, verify_reply,
 };
+use gateway_core::retransmission::{LONGEST, Retransmission};
 use gateway_core::secret::Secret;
 use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// The name of the NAS where the attributes give none: a request must have one (RFC 2865 §4.1).
+const NAS_IDENTIFIER: &[u8] = b"orthrus-signin";
 
 /// A NAS, as far as one sign-in needs it.
 pub struct Nas {
@@ -44,7 +48,8 @@ pub enum Reply {
 }
 
 impl Nas {
-    /// One that waits `timeout` for each reply, sends each packet `tries` times at most, and signs its requests or does not.
+    /// One that waits about `timeout` for the first reply and longer for each further one, sends each packet `tries` times at most,
+    /// and signs its requests or does not.
     ///
     /// # Errors
     ///
@@ -80,6 +85,10 @@ impl Nas {
         if let Some(state) = state {
             attributes.push(attribute::STATE, state).context("the State")?;
         }
+        let named = [attribute::NAS_IP_ADDRESS, attribute::NAS_IDENTIFIER, attribute::NAS_IPV6_ADDRESS];
+        if !more.iter().any(|attribute| named.contains(&attribute.kind)) {
+            attributes.push(attribute::NAS_IDENTIFIER, NAS_IDENTIFIER).context("the name of the NAS")?;
+        }
         attributes.append(more);
         let code = Code::ACCESS_REQUEST;
         let request = encode_request(code, self.identifier, authenticator, &attributes, &self.secret, self.signs)?;
@@ -105,13 +114,17 @@ impl Nas {
         authenticator: &[u8; 16],
         out: &mut dyn Write,
     ) -> anyhow::Result<Option<Vec<u8>>> {
+        let mut entropy = OsEntropy::new();
+        let mut waits = Retransmission::new(self.timeout, LONGEST);
+        let mut waited = Duration::ZERO;
         for attempt in 0..self.tries {
             if attempt > 0 {
-                writeln!(out, "   no answer within {:?}: the same packet again", self.timeout)?;
+                writeln!(out, "   no answer within {:.1} s: the same packet again", waited.as_secs_f64())?;
             }
+            waited = waits.wait(u32::from_be_bytes(draw(&mut entropy)));
             // A closed port shows itself as an error of a later call: the next try, or silence, tells the rest.
             let _ = self.socket.send(request);
-            let end = Instant::now() + self.timeout;
+            let end = Instant::now() + waited;
             while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
                 self.socket.set_read_timeout(Some(left))?;
                 let mut buffer = [0; 4096];
@@ -128,6 +141,11 @@ impl Nas {
                 let octets = buffer.get(..length).unwrap_or_default();
                 let Ok(packet) = Packet::parse(octets) else { continue };
                 if packet.identifier() != self.identifier {
+                    continue;
+                }
+                // Without it, somebody on the path can make an accept of a reject (CVE-2024-3596).
+                if self.signs && !packet.has_message_authenticator() {
+                    writeln!(out, "   a reply without Message-Authenticator, which anybody on the way can forge")?;
                     continue;
                 }
                 match verify_reply(&packet, authenticator, &self.secret) {

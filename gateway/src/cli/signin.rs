@@ -42,10 +42,12 @@ pub(super) struct Signin {
     /// Names for attributes in this dictionary file, in the form of FreeRADIUS 3; may be repeated
     #[arg(long = "dictionary", value_name = "FILE")]
     dictionaries: Vec<PathBuf>,
-    /// Send no Message-Authenticator, as old VPN servers do
+    /// Send no Message-Authenticator, as old VPN servers do, and believe answers without it: for labs, since anybody on the way can
+    /// forge those
     #[arg(long)]
     unsigned: bool,
-    /// Seconds to wait for an answer before the same packet is sent again
+    /// Seconds to wait for an answer before the same packet is sent again; each further wait is twice as long, 16 s at most, and a
+    /// tenth shorter or longer at random (RFC 5080)
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
     timeout: u64,
     /// How often a packet is sent
