@@ -8,7 +8,7 @@ use super::{
     report::Report,
 };
 use crate::policy::{Item, MOST_OCTETS, Reply, Template};
-use crate::radius::{AttributeDef, AttributeNumber, Attributes, Dictionary, attribute};
+use crate::radius::{AttributeDef, AttributeNumber, Attributes, Dictionary, Occurrence, attribute, in_access_accept};
 
 /// The attribute and the tag that `name`, written at `path`, means.
 pub(super) fn find(
@@ -41,6 +41,7 @@ pub(super) fn check(
     dictionary: &Dictionary,
 ) -> Reply {
     let mut items = Vec::new();
+    let mut given: Vec<AttributeNumber> = Vec::new();
     for (name, values) in reply {
         let path = format!("{path}.{name}");
         let Some((def, tag)) = find(report, &path, name, dictionary) else { continue };
@@ -51,6 +52,12 @@ pub(super) fn check(
         if values.as_slice().is_empty() {
             report.fault(path.as_str(), "the list is empty", "Write a value, or leave the attribute out.");
         }
+        let count = values.as_slice().len() + given.iter().filter(|number| **number == def.number).count();
+        if count > 1 && in_access_accept(def.number) == Occurrence::Once {
+            let problem = format!("`{}` may stand in an Access-Accept once, and here it does {count} times", def.name);
+            report.fault(path.as_str(), problem, "Keep one value (RFC 2865 §5.44).");
+        }
+        given.extend(values.as_slice().iter().map(|_| def.number));
         let def = Arc::new(def);
         for (index, text) in values.as_slice().iter().enumerate() {
             let path = if matches!(values, Values::One(_)) { path.clone() } else { format!("{path}[{index}]") };
@@ -84,6 +91,12 @@ fn item(
         return Some(Item::Made { name: name.into(), def: Arc::clone(def), tag, template });
     };
     let mut attributes = Attributes::new();
+    if def.number == AttributeNumber::Standard(attribute::ACCT_INTERIM_INTERVAL)
+        && fixed.parse::<u32>().is_ok_and(|seconds| (60..600).contains(&seconds))
+    {
+        let problem = "reports more often than every 600 s: each session is another packet each time";
+        report.warn(path, problem, "Write 600 or more (RFC 2869 §5.16), if the load matters.");
+    }
     match crate::policy::push(&mut attributes, def, tag, fixed) {
         Ok(()) => Some(Item::Encoded(attributes)),
         Err(problem) => {
@@ -115,6 +128,10 @@ fn refusal(def: &AttributeDef, outcome: Outcome) -> Option<(&'static str, &'stat
         AttributeNumber::Vendor { vendor: attribute::vendor::MICROSOFT, .. } if def.name.starts_with("MS-CHAP") => {
             Some(("belongs to MS-CHAP, which sets it itself", "Remove it."))
         }
+        number if in_access_accept(number) == Occurrence::Never => Some((
+            "may not stand in an Access-Accept (RFC 2865 §5.44)",
+            "Remove it: requests and other answers have it.",
+        )),
         _ if def.is_secret() => Some(("is a secret, and none may stand in the file", "Remove it.")),
         AttributeNumber::Standard(attribute::REPLY_MESSAGE) => None,
         _ if outcome == Outcome::Deny => {

@@ -359,10 +359,31 @@ fn replies_that_cannot_be_sent_are_refused() {
         ("MS-CHAP2-Success = 'x'", ".MS-CHAP2-Success", "belongs to MS-CHAP"),
         ("MS-MPPE-Send-Key = 'x'", ".MS-MPPE-Send-Key", "is a secret"),
         ("Tunnel-Password = 'x'", ".Tunnel-Password", "is a secret"),
+        ("NAS-IP-Address = '192.0.2.1'", ".NAS-IP-Address", "may not stand in an Access-Accept"),
+        ("Attr-4 = '192.0.2.1'", ".Attr-4", "may not stand in an Access-Accept"),
+        ("NAS-Identifier = 'x'", ".NAS-Identifier", "may not stand in an Access-Accept"),
+        ("Called-Station-Id = 'x'", ".Called-Station-Id", "may not stand in an Access-Accept"),
+        ("Acct-Session-Id = '1'", ".Acct-Session-Id", "may not stand in an Access-Accept"),
+        ("Acct-Status-Type = 'Start'", ".Acct-Status-Type", "may not stand in an Access-Accept"),
+        ("Error-Cause = '201'", ".Error-Cause", "may not stand in an Access-Accept"),
+        ("Event-Timestamp = '5'", ".Event-Timestamp", "may not stand in an Access-Accept"),
+        ("Session-Timeout = ['60', '120']", ".Session-Timeout", "once, and here it does 2 times"),
+        ("Session-Timeout = ['60', '{user.t}']", ".Session-Timeout", "once, and here it does 2 times"),
+        ("Attr-27 = '60', Session-Timeout = '60'", ".Session-Timeout", "once, and here it does 2 times"),
+        ("User-Name = ['a', 'b']", ".User-Name", "once, and here it does 2 times"),
+        ("Framed-IP-Address = ['192.0.2.1', '192.0.2.2']", ".Framed-IP-Address", "once, and here it does 2 times"),
+        ("Service-Type = 'Authorize-Only'", ".Service-Type", "Authorize-Only is no service"),
+        ("Service-Type = '17'", ".Service-Type", "Authorize-Only is no service"),
+        ("Acct-Interim-Interval = '10'", ".Acct-Interim-Interval", "below the 60 s"),
+        ("Acct-Interim-Interval = '59'", ".Acct-Interim-Interval", "below the 60 s"),
     ] {
         let sections = reply(lines);
         only(&faults(&sections), &format!("policies[0].reply{key}"), fragment, &sections);
     }
+    let sections = reply("Acct-Interim-Interval = '300'");
+    only(&warnings(&sections), "policies[0].reply.Acct-Interim-Interval", "every 600 s", &sections);
+    let sections = reply("Acct-Interim-Interval = '600', Class = ['a', 'b'], Filter-Id = ['c', 'd']");
+    assert_eq!(warnings(&sections), Vec::<String>::new());
     let sections = reply("Class = 'x', Reply-Message = 'no'") + "outcome = 'deny'";
     only(&faults(&sections), "policies[0].reply.Class", "may not stand in a reject", &sections);
 }

@@ -2,7 +2,7 @@
 //! at the sign-in. Nothing is cut and nothing is left out: what cannot be sent as it was meant is a refusal.
 
 use super::template::{Template, Values};
-use crate::radius::{AttributeDef, Attributes};
+use crate::radius::{AttributeDef, AttributeNumber, Attributes, attribute};
 use crate::reason::Reason;
 use std::sync::Arc;
 
@@ -132,13 +132,29 @@ impl Reply {
     }
 }
 
+/// The shortest time between two interim reports of a session, in seconds (RFC 2869 §5.16).
+const SHORTEST_INTERIM: u32 = 60;
+
+/// The Service-Type by which a NAS asks for an authorization anew (RFC 5176 §3.2): no answer to a sign-in.
+const AUTHORIZE_ONLY: u32 = 17;
+
 /// Adds an attribute whose value is given as text.
 ///
 /// # Errors
 ///
-/// The text is no value of it.
+/// The text is no value of it, or none that an Access-Accept may carry.
 pub(crate) fn push(attributes: &mut Attributes, def: &AttributeDef, tag: Option<u8>, text: &str) -> Result<(), String> {
     let octets = def.encode_tagged(text, tag).map_err(|error| error.to_string())?;
+    let number = <[u8; 4]>::try_from(octets.as_ref()).map(u32::from_be_bytes).unwrap_or_default();
+    match def.number {
+        AttributeNumber::Standard(attribute::ACCT_INTERIM_INTERVAL) if number < SHORTEST_INTERIM => {
+            return Err(format!("{number} s is below the {SHORTEST_INTERIM} s that RFC 2869 §5.16 allows"));
+        }
+        AttributeNumber::Standard(attribute::SERVICE_TYPE) if number == AUTHORIZE_ONLY => {
+            return Err("Authorize-Only is no service that an Access-Accept grants (RFC 5176 §3.2)".to_owned());
+        }
+        _ => {}
+    }
     attributes.push_def(def, &octets).map_err(|error| error.to_string())
 }
 
@@ -220,6 +236,15 @@ mod tests {
                 (Reason::DatumUnfit, "Session-Timeout".into()),
                 "{unfit}"
             );
+        }
+        for (name, text) in [("Acct-Interim-Interval", "{user.x}"), ("Service-Type", "{user.x}")] {
+            let items = || vec![made(name, None, text)];
+            for unfit in ["59", "0", "17", "Authorize-Only"] {
+                if name == "Service-Type" && unfit.starts_with(['5', '0']) {
+                    continue;
+                }
+                assert_eq!(fault(items(), &[("x", unfit)]), (Reason::DatumUnfit, name.into()), "{name} {unfit}");
+            }
         }
         let filter = || vec![made("Filter-Id", None, "{user.filter}")];
         assert_eq!(fault(filter(), &[("filter", "a\nb")]), (Reason::DatumUnfit, "Filter-Id".into()));
