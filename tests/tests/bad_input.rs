@@ -185,6 +185,114 @@ fn a_request_without_a_name_or_a_password_is_refused() {
     }
 }
 
+/// Faults of the attributes that say which proof or conversation is meant: detail, reason, and the attributes.
+fn unclear() -> Vec<(&'static str, &'static str, Request)> {
+    let name = Request::access("alice");
+    let ms_chap = [&[0, 0, 1, 55, 25, 52][..], &[7; 50]].concat();
+    let named = |kind: u8, value: &[u8]| name.clone().with(kind, value);
+    let password = |octets: usize| named(attribute::USER_PASSWORD, &vec![7; octets]);
+    let mut all = vec![
+        ("empty_user_name", "missing_user_name", Request::access("").password("x")),
+        ("repeated_user_name", "repeated_attribute", named(attribute::USER_NAME, b"bob").password("x")),
+        ("repeated_user_password", "repeated_attribute", password(16).with(attribute::USER_PASSWORD, &[8; 16])),
+        ("chap_password_length", "chap_length", named(attribute::CHAP_PASSWORD, &[1; 16])),
+        ("chap_password_length", "chap_length", named(attribute::CHAP_PASSWORD, &[1; 18])),
+        ("chap_password_length", "chap_length", named(attribute::CHAP_PASSWORD, &[])),
+        (
+            "repeated_chap_password",
+            "repeated_attribute",
+            named(attribute::CHAP_PASSWORD, &[1; 17]).with(attribute::CHAP_PASSWORD, &[2; 17]),
+        ),
+        ("mixed_credentials", "mixed_credentials", password(16).with(attribute::CHAP_PASSWORD, &[1; 17])),
+        ("mixed_credentials", "mixed_credentials", password(16).with(attribute::ARAP_PASSWORD, &[1; 16])),
+        ("mixed_credentials", "mixed_credentials", password(16).with(attribute::VENDOR_SPECIFIC, &ms_chap)),
+        (
+            "repeated_state",
+            "repeated_attribute",
+            named(attribute::STATE, b"a").with(attribute::STATE, b"a").password("x"),
+        ),
+        ("empty_state", "broken_attribute", named(attribute::STATE, b"").password("x")),
+    ];
+    for octets in [0, 1, 15, 17, 127, 129, 144, 160, 253] {
+        all.push(("user_password_length", "password_length", password(octets)));
+    }
+    for octets in [0, 1, 4] {
+        let chap = named(attribute::CHAP_PASSWORD, &[1; 17]).with(attribute::CHAP_CHALLENGE, &vec![9; octets]);
+        all.push(("chap_challenge_length", "chap_length", chap));
+    }
+    all
+}
+
+/// A NAS takes silence for a dead server, and turns everybody else away with the one whose password was too long.
+#[test]
+fn proved_packets_are_refused_not_dropped() {
+    let gateway = setup().start();
+    let mut nas = gateway.nas();
+    for (detail, reason, request) in unclear() {
+        let before = gateway.metrics().refused(reason);
+        let reject = nas.ask(&request.with(attribute::PROXY_STATE, b"proxy")).expect(Code::ACCESS_REJECT);
+        assert_eq!(reject.attributes(), ["Reply-Message = \"Sign-in refused.\""], "{detail}");
+        assert_eq!(reject.all(attribute::PROXY_STATE), [b"proxy"], "{detail}");
+        assert_eq!(gateway.metrics().refused(reason), before + 1, "{detail}: {reason}");
+    }
+    assert_eq!(gateway.metrics().count("orthrus_radius_dropped_total", &[]), 0);
+    lives(&gateway);
+}
+
+#[test]
+fn unproved_faults_stay_unanswered() {
+    let setup = setup().set("limits.drop_logs_per_second", 1000);
+    let gateway = setup.of_client(NAS, "require_message_authenticator", "no").start();
+    let mut nas = gateway.nas();
+    for (count, (detail, _, request)) in (1..).zip(unclear()) {
+        let sent = nas.encode(&request.unsigned());
+        nas.send(&sent);
+        gateway.await_dropped("malformed", count);
+        gateway.await_log(&format!("\"{detail}\""));
+    }
+    assert!(nas.hears_nothing());
+    // Nor does a signature under another secret prove anything.
+    let mut forger = Client::new(gateway.address(), "not-the-secret");
+    let sent = forger.encode(&Request::access("alice").with(attribute::USER_PASSWORD, &[7; 144]));
+    forger.send(&sent);
+    gateway.await_dropped("bad_message_authenticator", 1);
+    assert!(forger.hears_nothing());
+    lives(&gateway);
+}
+
+/// A client that is trusted with the first factor: its NAS must not take an accept for the end of a conversation that nobody held.
+#[test]
+fn eap_without_first_factor_is_refused() {
+    let gateway = setup().of_client(NAS, "first_factor", "none").start();
+    let mut nas = gateway.nas();
+    let identity = [&[2, 1, 0, 10, 1][..], b"alice"].concat();
+    let ms_chap = |challenge: usize| {
+        let challenge = [&[0, 0, 1, 55, 11, u8::try_from(challenge + 2).unwrap()][..], &vec![3; challenge]].concat();
+        let response = [&[0, 0, 1, 55, 25, 52][..], &[7; 50]].concat();
+        let request = Request::access("alice").with(attribute::VENDOR_SPECIFIC, &challenge);
+        request.with(attribute::VENDOR_SPECIFIC, &response)
+    };
+    let challenge = nas.ask(&Request::access("alice")).expect(Code::ACCESS_CHALLENGE);
+    for request in [
+        Request::access("alice").with(attribute::EAP_MESSAGE, &identity),
+        Request::access("alice").with(attribute::EAP_MESSAGE, b""),
+        Request::access("alice")
+            .with(attribute::EAP_MESSAGE, &identity[..5])
+            .with(attribute::EAP_MESSAGE, &identity[5..]),
+        Request::access("alice").with(attribute::EAP_MESSAGE, &identity).state(&challenge),
+        Request::access("alice").with(attribute::ARAP_PASSWORD, &[1; 16]),
+        Request::access("alice").with(attribute::VENDOR_SPECIFIC, &[0, 0, 1, 55, 1, 4, 1, 1]),
+        ms_chap(0),
+        ms_chap(8),
+        ms_chap(15),
+        ms_chap(17),
+    ] {
+        refused(&gateway, &mut nas, &request, "unsupported_protocol");
+    }
+    // What the NAS has checked itself goes on.
+    nas.ask(&Request::access("bob").password("whatever")).expect(Code::ACCESS_CHALLENGE);
+}
+
 /// A sign-in that stands at its challenge.
 fn challenged(gateway: &Gateway) -> (Client, Reply) {
     let mut nas = gateway.nas();
@@ -264,9 +372,32 @@ fn nases_of_one_attempt_group_may_share_a_state() {
 fn a_state_of_another_station_is_refused() {
     let gateway = setup().start();
     let (mut nas, challenge) = challenged(&gateway);
-    let elsewhere = Request::access("alice").password(&SoftToken::hotp("alice").code(0));
-    for request in [elsewhere.clone(), elsewhere.station("203.0.113.1")] {
-        refused(&gateway, &mut nas, &request.state(&challenge), "state_other_station");
+    let elsewhere = Request::access("alice").password(&SoftToken::hotp("alice").code(0)).station("203.0.113.1");
+    refused(&gateway, &mut nas, &elsewhere.state(&challenge), "state_other_station");
+    nas.ask(&code("alice", 0).state(&challenge)).expect(Code::ACCESS_ACCEPT);
+}
+
+/// pam_radius 1.3 names the station in the first packet only; 2.0 names it in both, and others in none or in the second.
+#[test]
+fn absent_station_contradicts_nothing() {
+    // One sign-in follows the other at once.
+    let gateway = setup().set("attempts.repeat_window", "0s").start();
+    let mut nas = gateway.nas();
+    let first = Request::access("alice").password("correct horse");
+    let second = |counter| Request::access("alice").password(&SoftToken::hotp("alice").code(counter));
+    let here = "198.51.100.7";
+    for (counter, (first, second)) in (0..).zip([
+        (first.clone().station(here), second(0)),
+        (first.clone().station(here), second(1).station(here)),
+        (first.clone(), second(2)),
+        (first.clone(), second(3).station(here)),
+        (first.clone().station(here), second(4).station("")),
+    ]) {
+        let challenge = nas.ask(&first).expect(Code::ACCESS_CHALLENGE);
+        // A wrong code first: the attempt is found again under the next State.
+        let wrong = Request::access("alice").password("000000").state(&challenge);
+        let again = nas.ask(&wrong).expect(Code::ACCESS_CHALLENGE);
+        assert_eq!(nas.ask(&second.state(&again)).code(), Code::ACCESS_ACCEPT, "{counter}");
     }
 }
 

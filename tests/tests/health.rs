@@ -1,15 +1,15 @@
 //! What balancers see: a port that takes connections while the node is ready and refuses them while it is not, and a sign-in of
 //! the node's own that decides with it.
 
-use gateway_core::radius::Code;
+use gateway_core::radius::{Code, attribute};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use tests::setup::{free_tcp_port, own_address};
 use tests::{Gateway, Request, Setup, SoftToken, eventually};
 use toml::{Table, Value};
 
-const POLICIES: &str =
-    "[[policies]]\nname = \"health\"\nusers = [\"health\"]\nsecond_factor = \"off\"\n[[policies]]\nname = \"all\"\n";
+const POLICIES: &str = "[[policies]]\nname = \"health\"\nclients = [\"(self)\"]\nusers = [\"health\"]\nsecond_factor = \"off\"\n\
+                        [[policies]]\nname = \"all\"\n";
 
 fn health_port() -> SocketAddr {
     let address = own_address();
@@ -18,9 +18,13 @@ fn health_port() -> SocketAddr {
 
 /// A user who is signed in by the node itself, every second.
 fn signs_in(setup: Setup) -> Setup {
+    signs_in_as("health", setup)
+}
+
+fn signs_in_as(user: &str, setup: Setup) -> Setup {
     let mut section = Table::new();
     for (key, value) in [
-        ("user", Value::from("health")),
+        ("user", Value::from(user)),
         ("password_file", "health-password".into()),
         ("interval", "1s".into()),
         ("failures", 2.into()),
@@ -153,6 +157,63 @@ fn its_client_is_reached_from_no_socket() {
         stranger.send(&sent);
     }
     gateway.await_dropped("unknown_client", 4);
+}
+
+/// The policies of the example that the pages show.
+fn documented_policies() -> String {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/examples/health.toml");
+    let example: Table = std::fs::read_to_string(path).expect("it is there").parse().expect("it is TOML");
+    let mut policies = Table::new();
+    policies.insert("policies".into(), example["policies"].clone());
+    policies.to_string()
+}
+
+#[test]
+fn documented_account_opens_nothing_else() {
+    let setup = Setup::new().user("orthrus-health", "wonderland").user("alice", "in").token(&SoftToken::hotp("alice"));
+    let setup = signs_in_as("orthrus-health", setup.token(&SoftToken::hotp("orthrus-health")));
+    let gateway = setup.policies(&documented_policies()).start();
+    eventually("it signs in", || check(&gateway, "sign_in").0.then_some(()));
+    let mut nas = gateway.nas();
+    // The right password, in every spelling, by whatever protocol, and with the claim to be the node itself.
+    for request in [
+        Request::access("orthrus-health").password("wonderland"),
+        Request::access("Orthrus-HEALTH").password("wonderland"),
+        Request::access("orthrus-health").password("wrong"),
+        Request::access("orthrus-health").password("wonderland").with(attribute::NAS_IDENTIFIER, b"(self)"),
+        Request::access("alice").password("in").with(attribute::NAS_IDENTIFIER, b"(self)"),
+    ] {
+        let before = gateway.metrics().refused("self_sign_in_elsewhere");
+        nas.ask(&request).expect(Code::ACCESS_REJECT);
+        assert_eq!(gateway.metrics().refused("self_sign_in_elsewhere"), before + 1);
+    }
+    nas.ask(&Request::access("alice").password("in")).expect(Code::ACCESS_CHALLENGE);
+    gateway.await_metrics("it still signs in", |metrics| metrics.count("orthrus_self_sign_in_seconds_count", &[]) >= 2);
+}
+
+#[test]
+fn waiver_elsewhere_is_a_fault() {
+    let waiver = |clients: &str, need: &str| {
+        format!(
+            "[[policies]]\nname = \"health\"\nusers = [\"HEALTH\", \"other\"]\n{clients}\nsecond_factor = \"{need}\"\n[[policies]]\nname = \"all\"\n"
+        )
+    };
+    for (clients, need) in [
+        ("", "off"),
+        ("", "if_enrolled"),
+        ("clients = [\"nas\"]", "off"),
+        ("clients = [\"(self)\", \"nas\"]", "off"),
+        ("not_clients = [\"(self)\"]", "off"),
+    ] {
+        let folder = tempfile::tempdir().expect("there is a folder");
+        let own = POLICIES.split("[[policies]]\nname = \"all\"").next().unwrap_or_default();
+        let policies = format!("{own}{}", waiver(clients, need).replacen("name = \"health\"", "name = \"waiver\"", 1));
+        signs_in(Setup::new().user("health", "wonderland")).policies(&policies).write(folder.path());
+        let output = tests::gateway::run(folder.path(), &["check-config", "orthrus.toml"], "");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{clients} {need}: {said}");
+        assert!(said.contains("policies[1].clients") && said.contains("for other clients"), "{said}");
+    }
 }
 
 #[test]

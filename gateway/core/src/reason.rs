@@ -97,7 +97,7 @@ reasons! {
         "A datagram is longer than the 4,096 octets of a RADIUS packet (RFC 2865 §3).",
         "Find out who sends it; no NAS should.";
     MissingUserName = "ORT-110", "missing_user_name", Peer,
-        "An Access-Request names no user.",
+        "An Access-Request names no user, or an empty one.",
         "Make the NAS send User-Name.";
     UnsupportedProtocol = "ORT-111", "unsupported_protocol", Peer,
         "An Access-Request has no password in a form that can be read: EAP, MS-CHAP of version 1, half a response, or nothing.",
@@ -108,8 +108,27 @@ reasons! {
     Draining = "ORT-113", "draining", Node,
         "This node is draining and leaves new sign-ins to others.",
         "Nothing; the NAS's next try reaches another node. If there is none, start this one again.";
+    PasswordLength = "ORT-120", "password_length", User,
+        "User-Password has a length that RADIUS does not know: mostly the password is longer than 128 octets.",
+        "Let the user set a password of at most 128 octets; if that is not it, update the NAS.";
+    ChapLength = "ORT-121", "chap_length", Peer,
+        "CHAP-Password has not 17 octets, or CHAP-Challenge has fewer than 5, so that the response would serve again.",
+        "Update the NAS, or set it to PAP or MS-CHAPv2.";
+    RepeatedAttribute = "ORT-122", "repeated_attribute", Peer,
+        "User-Name, User-Password, CHAP-Password or State appears more than once in an Access-Request.",
+        "Update the NAS, or the proxy that adds the attribute.";
+    MixedCredentials = "ORT-123", "mixed_credentials", Peer,
+        "An Access-Request offers two kinds of password, of PAP, CHAP, MS-CHAP, ARAP and EAP (RFC 2869 §5.19).",
+        "Set the NAS to one protocol.";
+    BrokenAttribute = "ORT-124", "broken_attribute", Peer,
+        "An attribute of a signed Access-Request is shorter than its own header or longer than the packet, or State is empty.",
+        "Update the NAS, or the proxy that writes the attribute.";
+    SelfSignInElsewhere = "ORT-125", "self_sign_in_elsewhere", Peer,
+        "A packet from outside names the user of [health.sign_in], or gives itself for the client (self). Only the node itself signs \
+         that user in.",
+        "Give people and devices accounts of their own; otherwise find out who has the user's password.";
     BadIdentity = "ORT-201", "bad_identity", User,
-        "The user name is empty, too long, or holds control characters.",
+        "The user name is empty, too long, or holds control characters or characters that show nothing.",
         "Type the name as the directory knows it.";
     UnknownUser = "ORT-202", "unknown_user", User,
         "The first factor does not know the user.",
@@ -400,7 +419,7 @@ reasons! {
         "Give all nodes the same [[clients]]; that node's own log line says what is wrong.";
     SelfSignInSecondFactor = "ORT-534", "self_sign_in_second_factor", Node,
         "The policy that fits the user of [health.sign_in] asks for a second factor. Nobody was asked.",
-        "Put a policy with users = [that name] and second_factor = \"off\" before the others.";
+        "Put a policy with clients = [\"(self)\"], users = [that name] and second_factor = \"off\" before the others.";
     SelfSignInFailed = "ORT-535", "self_sign_in_failed", Node,
         "The user of [health.sign_in] could not be signed in.",
         "See the sign-in's own log line just before: it says which step failed.";

@@ -248,7 +248,8 @@ impl Exchange {
     }
 
     fn encode(&self, verdict: &Verdict) -> Option<Arc<[u8]>> {
-        let packet = Packet::parse(&self.packet).ok()?;
+        // A packet that is refused for a fault of its attributes is answered all the same.
+        let packet = Packet::frame(&self.packet).ok()?.packet;
         let secret: &SharedSecret = self.client.secrets.get(self.secret)?;
         // What only this packet's secret and authenticator can hide goes in last. The salt need not be random, only the packet's
         // own (RFC 2548 §2.4.2): so every node gives the same packet the same octets.

@@ -18,7 +18,7 @@ use gateway_core::event::Event;
 use gateway_core::exchange::admission::{Admission, Kind, admit};
 use gateway_core::exchange::duplicates::{Duplicates, End, Key, Seen};
 use gateway_core::exchange::{PACKET_DEADLINE, Request, digest};
-use gateway_core::radius::{Attributes, Code, Packet, encode_reply};
+use gateway_core::radius::{Attributes, Code, Framed, Malformed, Packet, encode_reply};
 use gateway_core::reason::Reason;
 use gateway_core::time::Timestamp;
 use std::cell::RefCell;
@@ -112,9 +112,11 @@ impl Listener {
         if truncated {
             return Err((Reason::Oversized, None));
         }
-        let packet = Packet::parse(&bytes).map_err(|malformed| (Reason::Malformed, Some(malformed.label())))?;
+        let malformed = |fault: Malformed| (Reason::Malformed, Some(fault.label()));
+        let Framed { packet, fault } = Packet::frame(&bytes).and_then(Framed::provable).map_err(malformed)?;
         let known = self.node.learned.source(peer.ip(), self.last_secret.get(&peer.ip()).copied().unwrap_or(0));
         let admission = admit(&packet, client, known).map_err(|reason| (reason, None))?;
+        let refusal = admission.fault(fault).map_err(malformed)?;
         self.learn(peer.ip(), client, admission, known.signs);
         if admission.kind == Kind::Status && asked.is_none() {
             return self.answer_status(&packet, client, admission, (peer, local), active, now);
@@ -144,6 +146,7 @@ impl Listener {
         let secret = client.secrets.get(admission.secret).ok_or((Reason::BadMessageAuthenticator, None))?;
         let mut request =
             Request::read(&packet, digest, client.clone(), (secret, admission.proved), peer, self.thread, now);
+        request.refuse(refusal);
         if active.setting.config.reads_attributes {
             request.keep_attributes(&packet);
         }

@@ -8,7 +8,7 @@ use crate::clock::{self, OsEntropy};
 use crate::listen::reply_to::ReplyTo;
 use crate::node::Node;
 use actix::prelude::*;
-use gateway_core::config::{Client, DynamicAuthorization, Require, SelfSignIn as Configured};
+use gateway_core::config::{Client, DynamicAuthorization, Require, SELF_CLIENT, SelfSignIn as Configured};
 use gateway_core::entropy::draw;
 use gateway_core::exchange::admission::{Source, admit};
 use gateway_core::exchange::{Request, digest};
@@ -22,8 +22,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
-/// What the client is called in metrics and logs.
-pub const NAME: &str = "(self)";
+/// The name of the client in metrics, logs and policies.
+pub const NAME: &str = SELF_CLIENT;
 
 /// How long to wait where nobody is to be signed in: a reload may say so.
 const IDLE: Duration = Duration::from_secs(1);
@@ -188,6 +188,7 @@ impl SelfSignIn {
         attributes.push(attribute::USER_NAME, configured.user.as_bytes()).ok()?;
         let hidden = hide_password(configured.password.expose(), shared, &authenticator).ok()?;
         attributes.push(attribute::USER_PASSWORD, &hidden).ok()?;
+        attributes.push(attribute::NAS_IDENTIFIER, NAME.as_bytes()).ok()?;
         let identifier = authenticator.first().copied().unwrap_or_default();
         let octets = encode_request(Code::ACCESS_REQUEST, identifier, authenticator, &attributes, shared, true).ok()?;
 
@@ -213,7 +214,7 @@ impl SelfSignIn {
 }
 
 /// The client, which no address leads to.
-fn client(secret: &Secret, configured: &Configured) -> Client {
+pub fn client(secret: &Secret, configured: &Configured) -> Client {
     Client {
         name: NAME.into(),
         networks: Vec::new(),
@@ -262,6 +263,7 @@ mod tests {
     fn no_address_leads_to_the_client_and_no_configuration_names_it() {
         let configured = Configured {
             user: "health".into(),
+            identity: gateway_core::identity::Rules::default().read(b"health").unwrap(),
             password: Secret::new(b"a password".to_vec()),
             first_factor: "staff".into(),
             interval: IDLE,

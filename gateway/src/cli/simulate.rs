@@ -3,20 +3,24 @@
 
 use super::Ended;
 use super::signin::attributes;
+use crate::actors::self_sign_in;
 use crate::{clock, config};
 use anyhow::{Context, bail};
 use clap::Args;
-use gateway_core::config::{Client, ClientTable, Config, FirstFactorKind, Policy, SecondFactorKind, SecondFactorNeed};
+use gateway_core::config::{
+    Client, ClientTable, Config, FirstFactorKind, Policy, SELF_CLIENT, SecondFactorKind, SecondFactorNeed,
+};
 use gateway_core::factor::Data;
 use gateway_core::factor::users::Users;
 use gateway_core::identity::Rules;
 use gateway_core::policy::{self, Decision, Facts, Values};
 use gateway_core::radius::{Attributes, describe_with};
 use gateway_core::reason::Reason;
+use gateway_core::secret::Secret;
 use gateway_core::time::Timestamp;
 use serde_json::{Value, json};
 use std::io::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -186,6 +190,10 @@ fn whence(options: &Simulate, config: &Config) -> anyhow::Result<(Arc<Client>, I
             table.find(source).with_context(|| format!("no client sends from {source}: its packets are dropped"))?;
         return Ok((client.clone(), source));
     };
+    if let (SELF_CLIENT, Some(own)) = (name.as_str(), &config.health.sign_in) {
+        let client = self_sign_in::client(&Secret::new(Vec::new()), own);
+        return Ok((Arc::new(client), options.source.unwrap_or(Ipv4Addr::UNSPECIFIED.into())));
+    }
     let Some(client) = config.clients.iter().find(|client| *client.name == **name) else {
         let names: Vec<&str> = config.clients.iter().map(|client| &*client.name).collect();
         bail!("there is no client {name}; there are {}", names.join(", "));

@@ -1,6 +1,7 @@
 //! `docs/errors.md` and `docs/metrics.md`, written from the catalogues that the code uses.
 
 use super::metrics::{DURATIONS, Metrics};
+use gateway_core::radius::Malformed;
 use gateway_core::reason::Reason;
 use std::fmt::Write;
 
@@ -18,6 +19,14 @@ Dropped packets and sign-ins that end in silence get no reply, so that the NAS a
 
 \"Fault\" says where to look: `peer` is the NAS, its settings, or somebody who pretends to be one; `user` is the person or the
 account; `back_end` is a factor, a directory or the store; `node` is this gateway: its limits, its configuration, a fault in it.
+";
+
+const DETAILS: &str = "
+## Details of dropped packets
+
+The log line of a packet that was dropped as `malformed` has one of these words as `detail`. Where the Message-Authenticator of
+an Access-Request is right all the same, the packet is not dropped but refused, under a reason of its own (`ORT-110`, `ORT-120` to
+`ORT-124`): a NAS that hears nothing takes the gateway for dead.
 ";
 
 /// What the first digit of an id stands for.
@@ -54,6 +63,10 @@ pub fn errors() -> String {
             let _ =
                 writeln!(out, "| {id} | `{label}` | {fault} | {} | {} |", cell(reason.cause()), cell(reason.remedy()));
         }
+    }
+    let _ = write!(out, "{DETAILS}\n| Detail | Meaning |\n|---|---|\n");
+    for (word, meaning) in Malformed::WORDS {
+        let _ = writeln!(out, "| `{word}` | {} |", cell(meaning));
     }
     out
 }
@@ -99,6 +112,10 @@ mod tests {
         let text = errors();
         for reason in Reason::ALL {
             assert_eq!(text.matches(&format!("| {} |", reason.id())).count(), 1, "{}", reason.id());
+        }
+        let is_label = |word: &str| Reason::ALL.iter().any(|reason| reason.label() == word);
+        for (word, _) in Malformed::WORDS {
+            assert_eq!(text.matches(&format!("| `{word}` | ")).count(), 1 + usize::from(is_label(word)), "{word}");
         }
         is_fresh("errors.md", &text);
     }

@@ -149,6 +149,7 @@ impl World<'_> {
             station: facts.device.map(|device| vec![b'd', device].into()),
             port: None,
             signed: true,
+            refusal: None,
             synthetic: false,
             received: clock,
             thread: 0,

@@ -105,6 +105,12 @@ impl Transition {
     }
 }
 
+/// Whether two packets may come from one station. Some NASes name it in the first packet of a sign-in only (pam_radius 1.3):
+/// absence contradicts nothing, and the State that the packet brings tells whose it is.
+fn agree(one: Option<&[u8]>, other: Option<&[u8]>) -> bool {
+    one.is_none() || other.is_none() || one == other
+}
+
 /// Whether `at` is less than `span` ago. A clock that was set back must not make a moment last for hours.
 pub(super) fn within(at: Timestamp, now: Timestamp, span: Duration) -> bool {
     at <= now && now.since(at) < span
@@ -275,8 +281,6 @@ impl Records {
     ) -> Outcome {
         let locked = self.locked(&key.user, rules, now);
         let used = self.used(&key.user);
-        let mut attempt = self.attempts.get_mut(key);
-        let wrong = attempt.as_ref().map_or(0, |attempt| attempt.wrong);
         let Some(challenge) = self.challenges.get_mut(&state) else {
             let spent = self.users.get(&key.user).and_then(|user| user.spent.iter().find(|spent| spent.state == state));
             return Outcome::Refused(match spent {
@@ -292,9 +296,11 @@ impl Records {
         if challenge.key.group != key.group {
             return Outcome::Refused(Reason::StateOtherClient);
         }
-        if challenge.key.station != key.station {
+        if !agree(challenge.key.station.as_deref(), key.station.as_deref()) {
             return Outcome::Refused(Reason::StateOtherStation);
         }
+        let mut attempt = self.attempts.get_mut(&challenge.key);
+        let wrong = attempt.as_ref().map_or(0, |attempt| attempt.wrong);
         if now >= challenge.expires {
             return Outcome::Refused(Reason::StateUnknown);
         }
@@ -321,6 +327,7 @@ impl Records {
         }
         challenge.progress = Progress::Checking { packet, since: now };
         Outcome::Taken(Box::new(Taken {
+            key: challenge.key.clone(),
             id: challenge.id,
             begun: challenge.begun,
             epoch: challenge.epoch,

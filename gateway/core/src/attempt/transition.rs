@@ -294,6 +294,8 @@ pub enum Outcome {
 /// A challenge, taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taken {
+    /// The attempt, whose station the packet may have left out.
+    pub key: AttemptKey,
     /// The attempt's correlation id.
     pub id: AttemptId,
     /// When the attempt began.

@@ -5,11 +5,13 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use super::{
+    health::SELF_CLIENT,
     identity::{Case, Identity, realm},
     networks::networks,
     policies::{RawPolicy, References, Values},
     report::Report,
 };
+use crate::identity::{lower, nfc};
 use crate::policy::{Claim, Conditions, Hours, Matcher, Test};
 use crate::radius::{AttributeDef, AttributeNumber, attribute};
 
@@ -64,7 +66,12 @@ impl RawPolicy {
         }
         let mut clients = |key: &str, names: &[String]| -> Vec<Arc<str>> {
             let names = names.iter().enumerate();
-            names.filter_map(|(place, name)| references.clients.find(report, &at(key, place), name)).collect()
+            names
+                .filter_map(|(place, name)| match name.as_str() {
+                    SELF_CLIENT => Some(SELF_CLIENT.into()),
+                    name => references.clients.find(report, &at(key, place), name),
+                })
+                .collect()
         };
         let (clients, not_clients) = (clients("clients", &self.clients), clients("not_clients", &self.not_clients));
         let mut users = |key: &str, names: &[String]| -> Vec<String> {
@@ -78,7 +85,7 @@ impl RawPolicy {
         let first_factors = first_factors
             .filter_map(|(place, name)| references.first_factors.find(report, &at("first_factors", place), name));
         let first_factors = first_factors.collect();
-        let lower = |texts: &[String]| texts.iter().map(|text| text.to_lowercase()).collect();
+        let folded = |texts: &[String]| texts.iter().map(|text| text.to_lowercase()).collect();
         let mut nets = |key: &str, texts: &[String]| {
             networks(report, &path(key), texts).into_iter().map(|(_, net)| net).collect::<Vec<_>>()
         };
@@ -95,8 +102,8 @@ impl RawPolicy {
             users,
             not_users,
             realms,
-            groups: lower(&self.groups),
-            not_groups: lower(&self.not_groups),
+            groups: folded(&self.groups),
+            not_groups: folded(&self.not_groups),
             times: self.times(report, section),
             nas_addresses,
             claims: self.claims(report, section, references),
@@ -243,7 +250,7 @@ fn user(report: &mut Report, path: &str, text: &str, identity: &Identity) -> Str
         report.warn(path, format!("`{text}` fits nobody: {never}"), remedy);
     }
     match identity.case {
-        Case::Fold => text.to_lowercase(),
-        Case::Keep => text.to_owned(),
+        Case::Fold => lower(text),
+        Case::Keep => nfc(text).into_owned(),
     }
 }

@@ -13,8 +13,12 @@ use super::{
     secrets::{Reference, fetch},
     units::Span,
 };
-use crate::identity::Rules;
+use crate::identity::{Identity, Rules};
 use crate::secret::Secret;
+
+/// The name of the RADIUS client inside the process that signs the user of `[health.sign_in]` in. No `[[clients]]` entry can have
+/// it; policies may name it.
+pub const SELF_CLIENT: &str = "(self)";
 
 /// What balancers look at that cannot ask a RADIUS server itself.
 ///
@@ -47,18 +51,27 @@ impl Default for RawHealth {
 /// factor and policy to the check of the reply; it comes from a RADIUS client inside the process, whose secret is drawn at each
 /// start and which no address leads to. When `failures` sign-ins in a row have failed, the node is not ready.
 ///
-/// Take a user whom only a policy without second factor fits: a second factor is never asked, and the sign-in fails instead. If
-/// the first factor is one that all nodes share, all of them leave the balancer when it fails.
+/// Take a user of its own, and a policy for it that names the client inside the process, `(self)`, and waives the second factor: a
+/// second factor is never asked, and the sign-in fails instead. Without `clients = ["(self)"]` the user could sign in by every VPN
+/// server with the password alone: such a policy is a fault. Packets from outside with the user's name, or with `(self)` as
+/// NAS-Identifier, are refused (`ORT-125`) whatever the policies say. If the first factor is one that all nodes share, all of them
+/// leave the balancer when it fails.
 ///
 /// ```toml
 /// [health.sign_in]
 /// user = "orthrus-health"
 /// password_file = "secrets/health-password"
+///
+/// [[policies]]
+/// name = "health"
+/// clients = ["(self)"]
+/// users = ["orthrus-health"]
+/// second_factor = "off"
 /// ```
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawSelfSignIn {
-    /// Who is signed in. Without it nobody is.
+    /// Who is signed in. Without it nobody is. No VPN server can sign this user in.
     #[schemars(extend("x-type" = "name", "x-default" = "none"))]
     pub user: Option<String>,
     /// File with the password. One trailing newline is not part of it.
@@ -105,8 +118,10 @@ pub struct Health {
 /// A sign-in of its own, checked.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SelfSignIn {
-    /// Who.
+    /// Its name, as it is sent.
     pub user: String,
+    /// The same as the rules of `[identity]` leave it.
+    pub identity: Identity,
     /// With which password.
     pub password: Secret,
     /// Who checks it.
@@ -117,6 +132,13 @@ pub struct SelfSignIn {
     pub timeout: Duration,
     /// How many failures in a row count.
     pub failures: u32,
+}
+
+impl SelfSignIn {
+    /// Whether this is the user, in whatever spelling.
+    pub fn is(&self, identity: &Identity) -> bool {
+        identity.canonical == self.identity.canonical || identity.upn == self.identity.upn
+    }
 }
 
 /// The longest User-Password (RFC 2865 §5.2).
@@ -171,18 +193,23 @@ impl RawSelfSignIn {
             Some(name) => first_factors.find(report, &path("first_factor"), name),
             None => first_factors.only(report, &path("first_factor"), "name the one that knows the user"),
         };
+        refuse_elsewhere(report, policies, &identity);
         // Who is in which groups is not known here: a policy that asks for groups may fit.
         let may_fit = |policy: &&Policy| {
             let conditions = &policy.conditions;
-            conditions.clients.is_empty()
+            let here = |clients: &[Arc<str>]| clients.iter().any(|client| **client == *SELF_CLIENT);
+            (conditions.clients.is_empty() || here(&conditions.clients))
+                && !here(&conditions.not_clients)
                 && conditions.source_networks.is_empty()
-                && (conditions.users.is_empty() || conditions.users.iter().any(|user| **user == *identity.canonical))
+                && (conditions.users.is_empty() || conditions.users.contains(&identity.canonical))
+                && !conditions.not_users.contains(&identity.canonical)
         };
         let waives =
             |policy: &&Policy| policy.outcome == Outcome::Permit && policy.second_factor == SecondFactorNeed::Off;
         if !policies.is_empty() && !policies.iter().filter(may_fit).any(|policy| waives(&policy)) {
             let problem = format!("no policy lets `{user}` in without a second factor, which nobody is asked for here");
-            let remedy = "Add a policy with users = [that name] and second_factor = \"off\" before the others.";
+            let remedy = "Add a policy with clients = [\"(self)\"], users = [that name] and second_factor = \"off\" before \
+                          the others.";
             report.fault(path("user"), problem, remedy);
         } else if let Some(first) = policies.iter().find(may_fit).filter(|policy| !waives(policy)) {
             let problem = format!("policy `{}` stands before those that let `{user}` in, and may fit", first.name);
@@ -190,11 +217,30 @@ impl RawSelfSignIn {
         }
         Some(SelfSignIn {
             user: user.clone(),
+            identity,
             password: password?,
             first_factor: first_factor?,
             interval: self.interval.0,
             timeout: self.timeout.0,
             failures,
         })
+    }
+}
+
+/// A policy that names the user, waives the second factor, and is not for the client inside the process alone: whoever reads the
+/// password file would get in by every VPN server.
+fn refuse_elsewhere(report: &mut Report, policies: &[Policy], identity: &Identity) {
+    for (position, policy) in policies.iter().enumerate() {
+        let conditions = &policy.conditions;
+        let waives = policy.outcome == Outcome::Permit && policy.second_factor != SecondFactorNeed::Required;
+        let alone = !conditions.clients.is_empty() && conditions.clients.iter().all(|name| **name == *SELF_CLIENT);
+        let path = format!("policies[{position}].clients");
+        if waives && !alone && conditions.users.contains(&identity.canonical) && !report.has_fault(&path) {
+            let problem = format!(
+                "`{}` waives the second factor of `{}`, the user of [health.sign_in], for other clients than the node's own",
+                policy.name, identity.canonical
+            );
+            report.fault(path, problem, "Write clients = [\"(self)\"]; give other users a policy of their own.");
+        }
     }
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::report::Report;
+use crate::identity::{lower, nfc};
 
 /// How the names that users type (`anna`, `CORP\anna`, `anna@corp.example`) become one person. Used codes are remembered under
 /// these names: where a restart brings other rules, codes of time steps already begun are refused, and counter-based tokens
@@ -76,7 +77,7 @@ impl RawIdentity {
                 report.fault(path.as_str(), format!("`{domain}` cannot be a domain"), remedy);
             }
             let realm = realm(report, &path, text);
-            if domains.insert(domain.to_uppercase(), realm).is_some() {
+            if domains.insert(nfc(domain).to_uppercase(), realm).is_some() {
                 let problem = format!("`{domain}` stands here twice, in other capitals");
                 report.fault(path, problem, "Keep one of them.");
             }
@@ -100,8 +101,8 @@ impl RawIdentity {
 /// A realm in lower case: capitals do not matter in it (RFC 7542 §2.4).
 pub(super) fn realm(report: &mut Report, path: &str, text: &str) -> String {
     let fits = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_');
-    if text.len() > 253 || !text.split('.').all(fits) {
+    if text.len() > 253 || !nfc(text).split('.').all(fits) {
         report.fault(path, format!("`{text}` is not a realm"), "Write what stands behind the @, such as corp.example.");
     }
-    text.to_lowercase()
+    lower(text)
 }

@@ -51,7 +51,7 @@ pub use entra::{
     VoiceOverride,
 };
 pub use first_factor::{FileFactor, FirstFactor, FirstFactorKind, FirstFactorType, RawFirstFactor};
-pub use health::{Health, RawHealth, RawSelfSignIn, SelfSignIn};
+pub use health::{Health, RawHealth, RawSelfSignIn, SELF_CLIENT, SelfSignIn};
 pub use identity::{Case, Identity, RawIdentity};
 pub use limits::{Limits, RawLimits};
 pub use listen::{Listen, RawListen};

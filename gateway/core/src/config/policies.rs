@@ -38,7 +38,8 @@ pub struct RawPolicy {
     /// The name by which logs and `simulate` call it: 1 to 64 letters, digits, dots, underscores and hyphens; unique.
     #[schemars(required, extend("x-default" = "required", "x-type" = "name"))]
     pub name: Option<String>,
-    /// Condition: the request came from one of these `[[clients]]`.
+    /// Condition: the request came from one of these `[[clients]]`. `(self)` is the client inside the process that signs the user of
+    /// `[health.sign_in]` in.
     #[schemars(extend("x-type" = "list of names", "x-default" = "any"))]
     pub clients: Vec<String>,
     /// Condition: the first factor says that the user is in one of these groups. Capitals do not matter. A client with

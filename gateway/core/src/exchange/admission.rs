@@ -2,7 +2,7 @@
 //! §3.2, CVE-2024-3596), and which of a client's two secrets was used.
 
 use crate::config::{Client, Require};
-use crate::radius::{Code, Packet, Proof, SharedSecret, attribute, reveal_password};
+use crate::radius::{Code, Malformed, Packet, Proof, SharedSecret, attribute, reveal_password};
 use crate::reason::Reason;
 
 /// A packet that may come in.
@@ -14,6 +14,51 @@ pub struct Admission {
     pub secret: usize,
     /// Whether its Message-Authenticator shows that; otherwise the secret is a guess.
     pub proved: bool,
+}
+
+impl Admission {
+    /// What becomes of a packet with a `fault` of its attributes: whatever is proved to come from the client is answered, because
+    /// a NAS takes silence for a dead server (RFC 2865 §5). Status-Server asks for nothing that its attributes say.
+    ///
+    /// Returns the reason to refuse it, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// The fault, of a packet that proves nothing: it is dropped.
+    pub fn fault(self, fault: Option<Malformed>) -> Result<Option<Reason>, Malformed> {
+        match (fault, self.kind) {
+            (None, _) => Ok(None),
+            (Some(fault), _) if !self.proved => Err(fault),
+            (Some(_), Kind::Status) => Ok(None),
+            (Some(fault), Kind::Access) => Ok(Some(refusal(fault))),
+        }
+    }
+}
+
+/// The reason of the Access-Reject that answers a packet with this fault.
+const fn refusal(fault: Malformed) -> Reason {
+    match fault {
+        Malformed::EmptyUserName => Reason::MissingUserName,
+        Malformed::UserPasswordLength { .. } => Reason::PasswordLength,
+        Malformed::ChapPasswordLength { .. } | Malformed::ChapChallengeLength { .. } => Reason::ChapLength,
+        Malformed::RepeatedUserName
+        | Malformed::RepeatedUserPassword
+        | Malformed::RepeatedChapPassword
+        | Malformed::RepeatedState => Reason::RepeatedAttribute,
+        Malformed::MixedCredentials => Reason::MixedCredentials,
+        Malformed::EmptyState | Malformed::AttributeTooShort { .. } | Malformed::AttributeOverrun { .. } => {
+            Reason::BrokenAttribute
+        }
+        // They leave nothing to prove a packet with, so that none of them comes this far.
+        Malformed::Short { .. }
+        | Malformed::LengthTooSmall { .. }
+        | Malformed::LengthTooLarge { .. }
+        | Malformed::Truncated { .. }
+        | Malformed::RepeatedMessageAuthenticator
+        | Malformed::MessageAuthenticatorLength { .. }
+        | Malformed::UnprotectedEap
+        | Malformed::UnprotectedStatusServer => Reason::Malformed,
+    }
 }
 
 /// What a packet wants.
@@ -176,6 +221,16 @@ mod tests {
             Ok((0, false)),
             "one that was removed"
         );
+    }
+
+    #[test]
+    fn fault_is_refused_where_proved() {
+        let fault = Some(Malformed::UserPasswordLength { octets: 144 });
+        let admission = |kind, proved| Admission { kind, secret: 0, proved };
+        assert_eq!(admission(Kind::Access, true).fault(None), Ok(None));
+        assert_eq!(admission(Kind::Access, true).fault(fault), Ok(Some(Reason::PasswordLength)));
+        assert_eq!(admission(Kind::Status, true).fault(fault), Ok(None));
+        assert_eq!(admission(Kind::Access, false).fault(fault), Err(fault.unwrap()));
     }
 
     #[test]

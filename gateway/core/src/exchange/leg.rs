@@ -367,6 +367,8 @@ impl Facts {
     /// The challenge is ours: on with what it waited for.
     pub(super) fn taken(&mut self, secret: Option<Secret>, state: StateId, taken: Taken, turn: &mut Turn<'_>) -> Stage {
         (self.id, self.begun) = (taken.id, taken.begun);
+        // What the packet leaves out, the State knows: from here on the exchange is that attempt's.
+        self.key = taken.key.clone();
         match (taken.purpose, secret) {
             (Purpose::Collect { epoch, factor, authorization, .. }, _) => {
                 // Nothing else spends it, as with a round of a first factor.

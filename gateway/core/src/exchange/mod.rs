@@ -272,8 +272,14 @@ impl Exchange {
     pub fn new(request: Request, setting: Arc<Setting>, entropy: &mut dyn Entropy) -> Self {
         // The name is read before anything else, because everything is keyed by it; a bad one is refused at the start.
         let read = setting.names.read(&request.user_name);
+        let own = setting.config.health.sign_in.as_ref();
         let (identity, bad) = match read {
-            Ok(identity) => (identity, None),
+            // Its password opens nothing but the node's own sign-in.
+            Ok(identity) if !request.synthetic && own.is_some_and(|own| own.is(&identity)) => {
+                (identity, request.refusal.or(Some(Reason::SelfSignInElsewhere)))
+            }
+            Ok(identity) => (identity, request.refusal),
+            Err(_) if request.refusal.is_some() => (Identity::nobody(&request.user_name), request.refusal),
             Err(_) if request.user_name.is_empty() => {
                 (Identity::nobody(&request.user_name), Some(Reason::MissingUserName))
             }

@@ -1,11 +1,12 @@
 //! One Access-Request, read once at the door into what the exchange works with.
 
 use crate::attempt::record::PacketDigest;
-use crate::config::Client;
+use crate::config::{Client, SELF_CLIENT};
 use crate::factor::Offer;
 use crate::factor::chap::Chap;
 use crate::factor::mschap::{self, MsChap2};
 use crate::radius::{Attributes, Packet, SharedSecret, attribute, reveal_password};
+use crate::reason::Reason;
 use crate::time::Timestamp;
 use sha2::{Digest, Sha256};
 use std::net::SocketAddr;
@@ -39,6 +40,8 @@ pub struct Request {
     pub sessions: usize,
     /// What its Proxy-State takes in the reply, in octets.
     pub proxy_state: usize,
+    /// Why it is refused whatever it says: a fault of its attributes, or a proof that nobody here can read.
+    pub refusal: Option<Reason>,
     /// A right Message-Authenticator showed that it comes from the client.
     pub signed: bool,
     /// It is the node's own, to see that it works: nobody is asked for a second factor.
@@ -62,12 +65,21 @@ impl Request {
     ) -> Self {
         let port = packet.first(attribute::NAS_PORT).and_then(|octets| octets.try_into().ok()).map(u32::from_be_bytes);
         let user_name = packet.first(attribute::USER_NAME).map(<[u8]>::to_vec).unwrap_or_default();
+        let spoken = mschap::is_spoken(packet);
         let offer = match packet.first(attribute::USER_PASSWORD) {
             Some(hidden) => Some(Offer::Pap(reveal_password(hidden, secret, packet.authenticator()))),
-            None if mschap::is_spoken(packet) => {
-                MsChap2::read(packet, &user_name).map(|proof| Offer::MsChap2(Box::new(proof)))
-            }
+            None if spoken => MsChap2::read(packet, &user_name).map(|proof| Offer::MsChap2(Box::new(proof))),
             None => Chap::read(packet).map(|proof| Offer::Chap(Box::new(proof))),
+        };
+        // A client that is trusted with the first factor is not thereby trusted with a proof that nobody here has read: its NAS
+        // would take the accept for the end of an EAP or ARAP conversation (RFC 3579 §2.1, RFC 2869 §2.2).
+        let conversation = [attribute::EAP_MESSAGE, attribute::ARAP_PASSWORD, attribute::CHAP_PASSWORD];
+        let unread = spoken || conversation.into_iter().any(|kind| packet.first(kind).is_some());
+        let posing = packet.all(attribute::NAS_IDENTIFIER).any(|name| name == SELF_CLIENT.as_bytes());
+        let refusal = if posing && *client.name != *SELF_CLIENT {
+            Some(Reason::SelfSignInElsewhere)
+        } else {
+            (unread && offer.is_none()).then_some(Reason::UnsupportedProtocol)
         };
         Self {
             digest,
@@ -76,20 +88,26 @@ impl Request {
             user_name,
             offer,
             state: packet.first(attribute::STATE).map(<[u8]>::to_vec),
-            station: packet.first(attribute::CALLING_STATION_ID).map(Into::into),
+            station: packet.first(attribute::CALLING_STATION_ID).filter(|station| !station.is_empty()).map(Into::into),
             port,
             attributes: None,
             sessions: 0,
             proxy_state: packet.all(attribute::PROXY_STATE).map(|value| value.len() + 2).sum(),
             signed,
+            refusal,
             synthetic: false,
             received,
             thread,
         }
     }
-}
 
-impl Request {
+    /// Refuses it for a fault of its attributes: nothing that they say counts, nor is it sent to the node that its State names.
+    pub fn refuse(&mut self, reason: Option<Reason>) {
+        if reason.is_some() {
+            (self.refusal, self.offer, self.state) = (reason, None, None);
+        }
+    }
+
     /// Keeps what the packet says, for policies that look at it.
     pub fn keep_attributes(&mut self, packet: &Packet<'_>) {
         self.attributes = packet.bytes().get(HEADER..).and_then(Attributes::from_encoded);

@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub(super) enum Stage {
     /// Nothing was done yet.
     Fresh {
-        /// What is wrong with the user's name.
+        /// The reason to refuse it: the packet or the user's name cannot be taken.
         bad: Option<Reason>,
     },
     /// The first factor is asked.

@@ -56,11 +56,11 @@ mod tests {
 
     #[test]
     fn a_challenge_of_its_own_takes_the_place_of_the_authenticator() {
-        let response: [u8; 16] = Md5::digest(b"\x05password\x01\x02\x03").into();
+        let response: [u8; 16] = Md5::digest(b"\x05password\x01\x02\x03\x04\x05").into();
         let value = [&[5][..], &response].concat();
         let read = |attributes: &[(u8, &[u8])]| Chap::read(&Packet::parse(&packet(attributes)).unwrap());
         let password = Secret::new(b"password".to_vec());
-        let with = [(attribute::CHAP_PASSWORD, &value[..]), (attribute::CHAP_CHALLENGE, &[1, 2, 3])];
+        let with = [(attribute::CHAP_PASSWORD, &value[..]), (attribute::CHAP_CHALLENGE, &[1, 2, 3, 4, 5])];
         assert!(read(&with).unwrap().proves(&password));
         assert!(!read(&with[..1]).unwrap().proves(&password));
         assert!(read(&with[1..]).is_none());

@@ -108,6 +108,9 @@ pub const ARAP_PASSWORD: u8 = 70;
 /// EAP-Message (RFC 3579 §3.1).
 pub const EAP_MESSAGE: u8 = 79;
 
+/// Acct-Interim-Interval (RFC 2869 §5.16).
+pub const ACCT_INTERIM_INTERVAL: u8 = 85;
+
 /// Message-Authenticator (RFC 3579 §3.2).
 pub const MESSAGE_AUTHENTICATOR: u8 = 80;
 

@@ -4,6 +4,9 @@
 //! Refused are frames that are not RADIUS, and those attributes whose repetition or length would leave it open *which*
 //! proof or conversation is meant. Any other attribute with an odd value stays an attribute with an odd value: RFC 6929
 //! §2.8 wants it treated as unknown, not the packet dropped.
+//!
+//! A fault of the second kind leaves the packet readable as far as its Message-Authenticator: [`Packet::frame`] returns both, so
+//! that a NAS which proves itself gets an Access-Reject (RFC 2865 §5) instead of silence.
 
 use super::{Code, attribute};
 use std::fmt;
@@ -32,13 +35,46 @@ pub struct Attribute<'a> {
     pub value: &'a [u8],
 }
 
+/// A packet whose frame holds, whatever its attributes say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Framed<'a> {
+    /// The packet. With a fault, only its header, its Message-Authenticator and its Proxy-State are to be looked at.
+    pub packet: Packet<'a>,
+    /// The first fault of its attributes that leaves open which proof or conversation is meant.
+    pub fault: Option<Malformed>,
+}
+
+impl Framed<'_> {
+    /// The same, where nothing is wrong or a Message-Authenticator may show who sent it.
+    ///
+    /// # Errors
+    ///
+    /// The fault of a packet that has none.
+    pub fn provable(self) -> Result<Self, Malformed> {
+        match self.fault {
+            Some(fault) if !self.packet.has_message_authenticator() => Err(fault),
+            _ => Ok(self),
+        }
+    }
+}
+
 impl<'a> Packet<'a> {
     /// Reads the packet at the start of `datagram`; octets beyond its Length field are padding (RFC 2865 §3).
     ///
     /// # Errors
     ///
-    /// The first fault found. RFC 2865 §3 wants such a packet dropped in silence.
+    /// The first fault found.
     pub fn parse(datagram: &'a [u8]) -> Result<Self, Malformed> {
+        let Framed { packet, fault } = Self::frame(datagram)?;
+        fault.map_or(Ok(packet), Err)
+    }
+
+    /// Reads the packet at the start of `datagram` as far as it can be proved.
+    ///
+    /// # Errors
+    ///
+    /// A fault that leaves nothing to prove the packet with. RFC 2865 §3 wants it dropped in silence.
+    pub fn frame(datagram: &'a [u8]) -> Result<Framed<'a>, Malformed> {
         let received = datagram.len();
         let (header, _) = datagram.split_first_chunk::<HEADER>().ok_or(Malformed::Short { received })?;
         let [code, _, high, low, authenticator @ ..] = header;
@@ -50,8 +86,8 @@ impl<'a> Packet<'a> {
             return Err(Malformed::LengthTooLarge { length });
         }
         let bytes = datagram.get(..length).ok_or(Malformed::Truncated { length, received })?;
-        let proof_at = check_attributes(Code::from(*code), bytes)?;
-        Ok(Self { bytes, authenticator, proof_at })
+        let (proof_at, fault) = check_attributes(Code::from(*code), bytes)?;
+        Ok(Framed { packet: Self { bytes, authenticator, proof_at }, fault })
     }
 
     /// What the packet is.
@@ -172,72 +208,103 @@ impl<'a> Iterator for AttributeIter<'a> {
 }
 
 /// Walks the attributes once: framing, and the rules that keep the meaning of the packet single. Returns where
-/// Message-Authenticator begins.
-fn check_attributes(code: Code, bytes: &[u8]) -> Result<Option<usize>, Malformed> {
+/// Message-Authenticator begins, and the first fault that leaves it readable.
+fn check_attributes(code: Code, bytes: &[u8]) -> Result<(Option<usize>, Option<Malformed>), Malformed> {
     let mut proof_at = None;
     let mut seen = Seen::default();
     let mut offset = HEADER;
     let mut rest = bytes.get(HEADER..).unwrap_or_default();
     while let Some(&kind) = rest.first() {
-        let Some(&length) = rest.get(1) else { return Err(Malformed::AttributeOverrun { kind, offset }) };
-        if length < 2 {
-            return Err(Malformed::AttributeTooShort { kind, offset });
+        let length = rest.get(1).copied();
+        let broken = match length {
+            Some(length) if length < 2 => Malformed::AttributeTooShort { kind, offset },
+            _ => Malformed::AttributeOverrun { kind, offset },
+        };
+        let split = length.filter(|length| *length >= 2).and_then(|length| rest.split_at_checked(usize::from(length)));
+        let Some((attribute, next)) = split else {
+            // What stands behind it cannot be told apart; a Message-Authenticator before it covers all of it.
+            seen.note(false, broken);
+            return if proof_at.is_some() { Ok((proof_at, seen.fault)) } else { Err(seen.fault.unwrap_or(broken)) };
+        };
+        let value = attribute.get(2..).unwrap_or_default();
+        if kind == attribute::MESSAGE_AUTHENTICATOR {
+            require(proof_at.is_none(), Malformed::RepeatedMessageAuthenticator)?;
+            require(value.len() == 16, Malformed::MessageAuthenticatorLength { octets: value.len() })?;
+            proof_at = Some(offset);
+        } else {
+            seen.check(kind, value);
         }
-        let (_, next) =
-            rest.split_at_checked(usize::from(length)).ok_or(Malformed::AttributeOverrun { kind, offset })?;
-        let octets = usize::from(length) - 2;
-        match kind {
-            attribute::USER_NAME => {
-                once(&mut seen.user_name, Malformed::RepeatedUserName)?;
-                require(octets > 0, Malformed::EmptyUserName)?;
-            }
-            attribute::USER_PASSWORD => {
-                once(&mut seen.user_password, Malformed::RepeatedUserPassword)?;
-                let whole_blocks = (16..=128).contains(&octets) && octets.is_multiple_of(16);
-                require(whole_blocks, Malformed::UserPasswordLength { octets })?;
-            }
-            attribute::CHAP_PASSWORD => {
-                once(&mut seen.chap_password, Malformed::RepeatedChapPassword)?;
-                require(octets == 17, Malformed::ChapPasswordLength { octets })?;
-            }
-            attribute::STATE => {
-                once(&mut seen.state, Malformed::RepeatedState)?;
-                require(octets > 0, Malformed::EmptyState)?;
-            }
-            attribute::ARAP_PASSWORD => seen.arap_password = true,
-            attribute::EAP_MESSAGE => seen.eap_message = true,
-            attribute::MESSAGE_AUTHENTICATOR => {
-                require(proof_at.is_none(), Malformed::RepeatedMessageAuthenticator)?;
-                require(octets == 16, Malformed::MessageAuthenticatorLength { octets })?;
-                proof_at = Some(offset);
-            }
-            _ => {}
-        }
-        offset += usize::from(length);
+        offset += attribute.len();
         rest = next;
     }
-    let proofs = [seen.user_password, seen.chap_password, seen.arap_password, seen.eap_message];
-    require(proofs.into_iter().filter(|present| *present).count() < 2, Malformed::MixedCredentials)?;
+    let proofs = [seen.user_password, seen.chap_password, seen.ms_chap, seen.arap_password, seen.eap_message];
+    seen.note(proofs.into_iter().filter(|present| *present).count() < 2, Malformed::MixedCredentials);
     if proof_at.is_none() {
         require(!seen.eap_message, Malformed::UnprotectedEap)?;
         require(code != Code::STATUS_SERVER, Malformed::UnprotectedStatusServer)?;
     }
-    Ok(proof_at)
+    Ok((proof_at, seen.fault))
 }
 
-/// Which attributes that may stand once have been met.
+/// Microsoft's number as a vendor, and the attributes that prove somebody by MS-CHAP (RFC 2548 §2).
+const MICROSOFT: u32 = 311;
+const MS_CHAP_PROOFS: [u8; 3] = [1, 25, 27];
+
+/// Which attributes that may stand once have been met, and the first fault.
 #[derive(Default)]
 struct Seen {
     user_name: bool,
     user_password: bool,
     chap_password: bool,
+    ms_chap: bool,
     arap_password: bool,
     eap_message: bool,
     state: bool,
+    fault: Option<Malformed>,
 }
 
-fn once(seen: &mut bool, fault: Malformed) -> Result<(), Malformed> {
-    require(!std::mem::replace(seen, true), fault)
+impl Seen {
+    fn note(&mut self, holds: bool, fault: Malformed) {
+        if !holds {
+            self.fault.get_or_insert(fault);
+        }
+    }
+
+    fn check(&mut self, kind: u8, value: &[u8]) {
+        let octets = value.len();
+        match kind {
+            attribute::USER_NAME => {
+                let first = !std::mem::replace(&mut self.user_name, true);
+                self.note(first, Malformed::RepeatedUserName);
+                self.note(octets > 0, Malformed::EmptyUserName);
+            }
+            attribute::USER_PASSWORD => {
+                let first = !std::mem::replace(&mut self.user_password, true);
+                self.note(first, Malformed::RepeatedUserPassword);
+                let whole_blocks = (16..=128).contains(&octets) && octets.is_multiple_of(16);
+                self.note(whole_blocks, Malformed::UserPasswordLength { octets });
+            }
+            attribute::CHAP_PASSWORD => {
+                let first = !std::mem::replace(&mut self.chap_password, true);
+                self.note(first, Malformed::RepeatedChapPassword);
+                self.note(octets == 17, Malformed::ChapPasswordLength { octets });
+            }
+            attribute::CHAP_CHALLENGE => self.note(octets >= 5, Malformed::ChapChallengeLength { octets }),
+            attribute::STATE => {
+                let first = !std::mem::replace(&mut self.state, true);
+                self.note(first, Malformed::RepeatedState);
+                self.note(octets > 0, Malformed::EmptyState);
+            }
+            attribute::ARAP_PASSWORD => self.arap_password = true,
+            attribute::EAP_MESSAGE => self.eap_message = true,
+            attribute::VENDOR_SPECIFIC => {
+                self.ms_chap |= vendor_attributes(value).is_some_and(|(vendor, mut attributes)| {
+                    vendor == MICROSOFT && attributes.any(|attribute| MS_CHAP_PROOFS.contains(&attribute.kind))
+                });
+            }
+            _ => {}
+        }
+    }
 }
 
 fn require(holds: bool, fault: Malformed) -> Result<(), Malformed> {
@@ -313,6 +380,12 @@ pub enum Malformed {
         /// Octets of the value.
         octets: usize,
     },
+    /// RFC 2865 §5.40: a shorter challenge is soon the same again, and with it the response.
+    #[error("CHAP-Challenge has {octets} octets; at least 5 are required")]
+    ChapChallengeLength {
+        /// Octets of the value.
+        octets: usize,
+    },
     /// RFC 2865 §5.44 allows one.
     #[error("State appears more than once")]
     RepeatedState,
@@ -329,7 +402,7 @@ pub enum Malformed {
         octets: usize,
     },
     /// RFC 2869 §5.19 forbids more than one kind of proof: whichever we checked, another server might check the other.
-    #[error("the packet offers two kinds of password (PAP, CHAP, ARAP, EAP); one is allowed")]
+    #[error("the packet offers two kinds of password (PAP, CHAP, MS-CHAP, ARAP, EAP); one is allowed")]
     MixedCredentials,
     /// RFC 3579 §3.1.
     #[error("EAP-Message without Message-Authenticator")]
@@ -339,31 +412,48 @@ pub enum Malformed {
     UnprotectedStatusServer,
 }
 
-impl Malformed {
-    /// A short fixed name for metrics.
-    pub const fn label(&self) -> &'static str {
-        match self {
-            Self::Short { .. } => "short",
-            Self::LengthTooSmall { .. } => "length_too_small",
-            Self::LengthTooLarge { .. } => "length_too_large",
-            Self::Truncated { .. } => "truncated",
-            Self::AttributeTooShort { .. } => "attribute_too_short",
-            Self::AttributeOverrun { .. } => "attribute_overrun",
-            Self::RepeatedUserName => "repeated_user_name",
-            Self::EmptyUserName => "empty_user_name",
-            Self::RepeatedUserPassword => "repeated_user_password",
-            Self::UserPasswordLength { .. } => "user_password_length",
-            Self::RepeatedChapPassword => "repeated_chap_password",
-            Self::ChapPasswordLength { .. } => "chap_password_length",
-            Self::RepeatedState => "repeated_state",
-            Self::EmptyState => "empty_state",
-            Self::RepeatedMessageAuthenticator => "repeated_message_authenticator",
-            Self::MessageAuthenticatorLength { .. } => "message_authenticator_length",
-            Self::MixedCredentials => "mixed_credentials",
-            Self::UnprotectedEap => "unprotected_eap",
-            Self::UnprotectedStatusServer => "unprotected_status_server",
+macro_rules! words {
+    ($($pattern:pat => $label:literal, $meaning:literal;)*) => {
+        impl Malformed {
+            /// A short fixed name: `detail` in logs.
+            pub const fn label(&self) -> &'static str {
+                match self { $($pattern => $label,)* }
+            }
+
+            /// Every name with its meaning, for the reference.
+            pub const WORDS: &'static [(&'static str, &'static str)] = &[$(($label, $meaning),)*];
         }
-    }
+    };
+}
+
+words! {
+    Self::Short { .. } => "short", "The datagram is shorter than the 20 octets of a header (RFC 2865 §3).";
+    Self::LengthTooSmall { .. } => "length_too_small", "The Length field is below 20 (RFC 2865 §3).";
+    Self::LengthTooLarge { .. } => "length_too_large", "The Length field is above 4096 (RFC 2865 §3).";
+    Self::Truncated { .. } => "truncated",
+        "Fewer octets arrived than the Length field announces: a fragment was lost, or the network's MTU is too small.";
+    Self::AttributeTooShort { .. } => "attribute_too_short", "An attribute has a length below 2 (RFC 2865 §5).";
+    Self::AttributeOverrun { .. } => "attribute_overrun", "An attribute goes on behind the end of the packet (RFC 2865 §5).";
+    Self::RepeatedUserName => "repeated_user_name", "User-Name appears more than once (RFC 2865 §5.44).";
+    Self::EmptyUserName => "empty_user_name", "User-Name has no octets (RFC 2865 §5.1).";
+    Self::RepeatedUserPassword => "repeated_user_password", "User-Password appears more than once (RFC 2865 §5.44).";
+    Self::UserPasswordLength { .. } => "user_password_length",
+        "User-Password has another length than 16 to 128 octets in steps of 16 (RFC 2865 §5.2): often the password is longer \
+         than 128 octets.";
+    Self::RepeatedChapPassword => "repeated_chap_password", "CHAP-Password appears more than once (RFC 2865 §5.44).";
+    Self::ChapPasswordLength { .. } => "chap_password_length", "CHAP-Password has not 17 octets (RFC 2865 §5.3).";
+    Self::ChapChallengeLength { .. } => "chap_challenge_length", "CHAP-Challenge has fewer than 5 octets (RFC 2865 §5.40).";
+    Self::RepeatedState => "repeated_state", "State appears more than once (RFC 2865 §5.44).";
+    Self::EmptyState => "empty_state", "State has no octets (RFC 2865 §5.24).";
+    Self::RepeatedMessageAuthenticator => "repeated_message_authenticator",
+        "Message-Authenticator appears more than once (RFC 3579 §3.2).";
+    Self::MessageAuthenticatorLength { .. } => "message_authenticator_length",
+        "Message-Authenticator has not 16 octets (RFC 3579 §3.2).";
+    Self::MixedCredentials => "mixed_credentials",
+        "The packet offers two kinds of password, of PAP, CHAP, MS-CHAP, ARAP and EAP (RFC 2869 §5.19).";
+    Self::UnprotectedEap => "unprotected_eap", "EAP-Message without Message-Authenticator (RFC 3579 §3.1).";
+    Self::UnprotectedStatusServer => "unprotected_status_server",
+        "Status-Server without Message-Authenticator (RFC 5997 §3).";
 }
 
 #[cfg(test)]
@@ -439,6 +529,66 @@ mod tests {
     }
 
     #[test]
+    fn fault_behind_proof_stays_readable() {
+        let proof = attribute(80, 16);
+        let faults: [(&[u8], Malformed); 9] = [
+            (&attribute(2, 144), Malformed::UserPasswordLength { octets: 144 }),
+            (&attribute(2, 17), Malformed::UserPasswordLength { octets: 17 }),
+            (&attribute(1, 0), Malformed::EmptyUserName),
+            (&attribute(3, 16), Malformed::ChapPasswordLength { octets: 16 }),
+            (&attribute(60, 4), Malformed::ChapChallengeLength { octets: 4 }),
+            (&attribute(24, 0), Malformed::EmptyState),
+            (&[attribute(2, 16), attribute(2, 16)].concat(), Malformed::RepeatedUserPassword),
+            (&[5, 0], Malformed::AttributeTooShort { kind: 5, offset: 38 }),
+            (&[5, 9, 1], Malformed::AttributeOverrun { kind: 5, offset: 38 }),
+        ];
+        for (octets, fault) in faults {
+            let bytes = packet(1, &[&proof, octets].concat());
+            let framed = Packet::frame(&bytes).unwrap();
+            assert_eq!((framed.fault, framed.packet.has_message_authenticator()), (Some(fault), true), "{fault}");
+            assert_eq!(Packet::parse(&bytes), Err(fault));
+        }
+        let unsigned = packet(1, &attribute(2, 17));
+        let fault = Malformed::UserPasswordLength { octets: 17 };
+        assert_eq!(Packet::frame(&unsigned).unwrap().provable(), Err(fault));
+        assert!(Packet::frame(&packet(1, &[&proof[..], &attribute(2, 17)].concat())).unwrap().provable().is_ok());
+        // What proves the packet must itself be read: behind a break it cannot be.
+        let bytes = packet(1, &[&[5, 0][..], &proof].concat());
+        assert_eq!(Packet::frame(&bytes), Err(Malformed::AttributeTooShort { kind: 5, offset: 20 }));
+        let bytes = packet(1, &[&proof[..], &proof].concat());
+        assert_eq!(Packet::frame(&bytes), Err(Malformed::RepeatedMessageAuthenticator));
+        assert_eq!(Packet::frame(&packet(12, &attribute(2, 17))), Err(Malformed::UnprotectedStatusServer));
+    }
+
+    #[test]
+    fn message_authenticator_may_stand_anywhere() {
+        let secret = super::super::SharedSecret::new(crate::secret::Secret::new(b"secret".to_vec()));
+        let (state, name, proof) = (attribute(24, 4), attribute(1, 5), [&[80, 18][..], &[0; 16]].concat());
+        for order in [[&state, &name, &proof], [&proof, &name, &state], [&name, &proof, &state]] {
+            let mut bytes = packet(1, &order.map(Vec::as_slice).concat());
+            let at = bytes.windows(2).position(|pair| pair == [80, 18]).unwrap() + 2;
+            let signature = secret.sign(&[&bytes]);
+            bytes[at..at + 16].copy_from_slice(&signature);
+            let read = Packet::parse(&bytes).unwrap();
+            assert_eq!(read.message_authenticator(&secret), super::super::Proof::Valid);
+            assert_eq!((read.first(24), read.first(1)), (Some(&b"xxxx"[..]), Some(&b"xxxxx"[..])));
+        }
+    }
+
+    #[test]
+    fn ms_chap_is_a_proof_of_its_own() {
+        for kind in [1, 25, 27] {
+            let ms_chap = [&[26, 10, 0, 0, 1, 55, kind, 4][..], &[0; 2]].concat();
+            assert_eq!(fault(&[attribute(2, 16), ms_chap.clone()].concat()), Malformed::MixedCredentials, "{kind}");
+            assert_eq!(fault(&[ms_chap.clone(), attribute(3, 17)].concat()), Malformed::MixedCredentials, "{kind}");
+            assert!(Packet::parse(&packet(1, &[ms_chap.clone(), ms_chap].concat())).is_ok());
+        }
+        // MS-CHAP-Challenge and other vendors prove nothing.
+        let others = [26, 10, 0, 0, 1, 55, 11, 4, 0, 0, 26, 10, 0, 0, 0, 9, 1, 4, 0, 0];
+        assert!(Packet::parse(&packet(1, &[&others[..], &attribute(2, 16)].concat())).is_ok());
+    }
+
+    #[test]
     fn one_kind_of_proof_and_protection_where_it_is_due() {
         assert_eq!(fault(&[attribute(2, 16), attribute(3, 17)].concat()), Malformed::MixedCredentials);
         assert_eq!(
@@ -461,8 +611,8 @@ mod tests {
                 &[0; 16],
                 &[79, 4, 1, 2, 5, 6, 0, 0, 0, 3, 79, 3, 3],
                 // Two attributes of Microsoft in one Vendor-Specific, then one that overruns and is passed over.
-                &[26, 14, 0, 0, 1, 55, 11, 3, b'a', 25, 5, b'b', b'c', b'd'],
-                &[26, 9, 0, 0, 1, 55, 25, 9, b'x'],
+                &[26, 14, 0, 0, 1, 55, 11, 3, b'a', 28, 5, b'b', b'c', b'd'],
+                &[26, 9, 0, 0, 1, 55, 28, 9, b'x'],
                 &[26, 6, 0, 0, 1, 55],
                 &[26, 4, 0, 0],
             ]
@@ -474,8 +624,8 @@ mod tests {
         assert_eq!(read.joined(18), None);
         assert_eq!(read.first(5), Some(&[0, 0, 0, 3][..]));
         assert_eq!(read.all(79).count(), 2);
-        assert_eq!(read.vendor(311, 25).collect::<Vec<_>>(), [b"bcd"]);
-        assert_eq!(read.vendor(9, 25).count(), 0);
+        assert_eq!(read.vendor(311, 28).collect::<Vec<_>>(), [b"bcd"]);
+        assert_eq!(read.vendor(9, 28).count(), 0);
     }
 
     proptest! {

@@ -133,11 +133,26 @@ fn only_user_client_and_station_of_the_first_leg_may_answer() {
         (with(|k| k.user = "bob".into()), Reason::StateOtherUser),
         (with(|k| k.group = "wlan".into()), Reason::StateOtherClient),
         (with(|k| k.station = Some([2].into())), Reason::StateOtherStation),
-        (with(|k| k.station = None), Reason::StateOtherStation),
     ] {
         assert_eq!(world.apply_for(other, take.clone(), 1), Outcome::Refused(reason));
     }
     assert!(matches!(world.take(5, P1, 1), Outcome::Taken(_)), "a stranger's try burns nothing");
+}
+
+#[test]
+fn absent_station_contradicts_nothing() {
+    // The second packet leaves it out: whatever follows is done under the key of the attempt.
+    let mut world = World::challenged(5);
+    let take = Change::Take { state: StateId([5; 16]), packet: P1, client: "vpn".into() };
+    let bare = AttemptKey { station: None, ..key() };
+    let Outcome::Taken(taken) = world.apply_for(bare, take.clone(), 1) else { panic!("not taken") };
+    assert_eq!((taken.key, taken.epoch, taken.last_try), (key(), 1, false));
+    assert_eq!(world.pass(1, 5, P1, 40, 1), Outcome::Done);
+    // The first one did.
+    let mut world = World::challenged(5);
+    let attempt = world.records.challenges.get_mut(&StateId([5; 16])).unwrap();
+    attempt.key.station = None;
+    assert!(matches!(world.apply_for(key(), take, 1), Outcome::Taken(_)));
 }
 
 #[test]

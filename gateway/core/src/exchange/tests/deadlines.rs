@@ -63,6 +63,7 @@ fn at(stage: &str) -> (World, Run) {
 
 fn taken(purpose: Purpose, last_try: bool) -> Outcome {
     Outcome::Taken(Box::new(Taken {
+        key: AttemptKey { group: "vpn".into(), user: "alice@corp.example".into(), station: None },
         id: AttemptId([1; 16]),
         begun: Timestamp::default(),
         epoch: 1,

@@ -270,13 +270,22 @@ fn who_comes_back_must_come_from_the_same_client_user_and_station() {
         (back.clone().at("twin"), Reason::StateOtherClient),
         (back.clone().by("bob"), Reason::StateOtherUser),
         (back.clone().on_station(Some(b"phone")), Reason::StateOtherStation),
-        (back.clone().on_station(None), Reason::StateOtherStation),
         (Packet { signed: false, password: None, ..back.clone() }, Reason::CollectUnproved),
         (Packet { signed: false, password: Some("\u{1}noise".into()), ..back.clone() }, Reason::CollectUnproved),
     ] {
         assert_eq!((phone.world.send(&packet), phone.world.reason()), (refused(), Some(reason)));
     }
     assert_eq!(phone.world.send(&Packet { signed: false, password: Some(String::new()), ..back }), accepted());
+}
+
+#[test]
+fn who_comes_back_may_leave_the_station_out() {
+    let mut phone = Phone::impatient();
+    let run = phone.sign_in();
+    let state = phone.give_up(run).state();
+    phone.approve();
+    let back = phone.world.reply(&state, "ok").on_station(None);
+    assert_eq!(phone.world.send(&back), accepted());
 }
 
 #[test]

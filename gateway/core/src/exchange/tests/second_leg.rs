@@ -166,7 +166,6 @@ fn a_state_belongs_to_one_user_client_and_station() {
         (packet.clone().by("bob"), Reason::StateOtherUser),
         (packet.clone().at("other"), Reason::StateOtherClient),
         (packet.clone().on_station(Some(b"tablet")), Reason::StateOtherStation),
-        (packet.clone().on_station(None), Reason::StateOtherStation),
         (Packet { password: None, ..packet.clone() }, Reason::UnsupportedProtocol),
     ] {
         assert_eq!(world.send(&packet), refused());
@@ -174,6 +173,19 @@ fn a_state_belongs_to_one_user_client_and_station() {
     }
     assert!(!world.asked.iter().any(|asked| matches!(asked, Asked::Code { .. })), "nobody got to guess");
     assert_eq!(world.send(&packet.at("twin")), accepted(), "a member of the group may answer; strangers burnt nothing");
+}
+
+#[test]
+fn answer_may_leave_the_station_out() {
+    let mut world = World::new(REQUIRED);
+    let state = world.challenged();
+    // A wrong code, and then the right one under the next State: the attempt is found without its station each time.
+    let packet = world.reply(&state, "000000").on_station(None);
+    let End::Challenge(state, _) = world.send(&packet) else { panic!("no other try") };
+    let code = world.shown();
+    let packet = world.reply(&state, &code).on_station(None);
+    assert_eq!(world.send(&packet), accepted());
+    assert!(world.records.attempts.keys().all(|key| key.station.is_some()), "no attempt beside the first");
 }
 
 #[test]

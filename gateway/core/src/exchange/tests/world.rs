@@ -397,6 +397,7 @@ impl World {
             sessions: 0,
             proxy_state: 0,
             signed: packet.signed,
+            refusal: None,
             synthetic: false,
             received: self.now,
             thread: 3,
