@@ -85,16 +85,15 @@ impl Side {
         Self::limited(name, identity, (8, 4))
     }
 
-    fn limited(name: &str, identity: Identity, (in_flight, connections): (usize, usize)) -> Self {
+    fn limited(name: &str, identity: Identity, limits: (usize, usize)) -> Self {
+        Self::patient(name, identity, limits, Duration::from_millis(500))
+    }
+
+    fn patient(name: &str, identity: Identity, (in_flight, connections): (usize, usize), timeout: Duration) -> Self {
         let node = Arc::new(Node::default());
         let served: Arc<dyn Serve> = node.clone();
-        let settings = Settings {
-            listen: "127.0.0.1:0".parse().unwrap(),
-            owner: owner(name),
-            timeout: Duration::from_millis(500),
-            in_flight,
-            connections,
-        };
+        let settings =
+            Settings { listen: "127.0.0.1:0".parse().unwrap(), owner: owner(name), timeout, in_flight, connections };
         let peers = Peers::start(settings, identity, Arc::downgrade(&served), &Handle::current()).unwrap();
         Self { node, peers, owner: owner(name) }
     }
@@ -367,7 +366,8 @@ async fn strangers_on_the_port_are_counted_and_keep_nothing() {
 #[tokio::test]
 async fn silent_strangers_keep_no_node_out() {
     let authority = authority();
-    let b = Side::start("b", identity("b", &authority));
+    // Nobody's time is over before this test is.
+    let b = Side::patient("b", identity("b", &authority), (8, 4), Duration::from_secs(60));
     let connect = async || TcpStream::connect(b.peers.address()).await.unwrap();
     let mut oldest = connect().await;
     let mut silent = Vec::new();
@@ -375,7 +375,8 @@ async fn silent_strangers_keep_no_node_out() {
         silent.push(connect().await);
     }
     // The oldest of them makes room.
-    assert_eq!(oldest.read(&mut [0]).await.unwrap_or(0), 0);
+    let closed = tokio::time::timeout(Duration::from_secs(20), oldest.read(&mut [0])).await;
+    assert_eq!(closed.expect("it makes room").unwrap_or(0), 0);
     b.refuses(Reason::PeerTooMany).await;
     // They come again and again, and a node gets in none the less.
     let address = b.peers.address();
