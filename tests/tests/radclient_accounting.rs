@@ -32,6 +32,20 @@ fn radclient_accounts_for_a_session() {
 }
 
 #[test]
+fn radclient_takes_answer_to_signed_record() {
+    let (gateway, address) = start(Setup::new());
+    for status in ["Start", "Interim-Update", "Stop"] {
+        let status = format!("Acct-Status-Type = {status}");
+        let lines = [&status, "Acct-Session-Id = \"1\"", "User-Name = alice", "Message-Authenticator = 0x00"];
+        let printed = radclient(address, "acct", SECRET, &lines);
+        assert!(printed.success && printed.reply() == Some("Accounting-Response"), "{}", printed.text);
+    }
+    assert_eq!(records(&gateway.path("accounting")).len(), 3);
+    let printed = radclient(address, "status", SECRET, &["Message-Authenticator = 0x00"]);
+    assert!(printed.success, "{}", printed.text);
+}
+
+#[test]
 fn radclient_with_another_secret_hears_nothing() {
     let (gateway, address) = start(Setup::new());
     let lines = ["Acct-Status-Type = Start", "Acct-Session-Id = \"1\"", "User-Name = alice"];
