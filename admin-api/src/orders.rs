@@ -120,10 +120,14 @@ fn refusal(request: &HttpRequest, control: &dyn Control) -> Option<HttpResponse>
     // Shared by all threads of the port; without it each refusal has its line.
     let note = request.app_data::<web::Data<Refusals>>().map_or(Some(0), |refusals| refusals.note(Instant::now()));
     if let Some(passed_over) = note {
-        let from = request.peer_addr();
-        tracing::warn!(path = request.path(), ?from, why = kind, passed_over, "an order was refused");
+        tracing::warn!(path = request.path(), from = from(request), why = kind, passed_over, "an order was refused");
     }
     Some(problem(status, kind, detail))
+}
+
+/// The address that a request came from.
+fn from(request: &HttpRequest) -> String {
+    request.peer_addr().map(|address| address.to_string()).unwrap_or_default()
 }
 
 async fn drain(request: HttpRequest, payload: web::Payload, control: web::Data<dyn Control>) -> HttpResponse {
@@ -146,7 +150,7 @@ async fn drain(request: HttpRequest, payload: web::Payload, control: web::Data<d
         return problem(StatusCode::BAD_REQUEST, "bad-request", "deadline_seconds is a number from 1 to 600.");
     }
     let draining = control.drain(order.deadline_seconds.map(Duration::from_secs));
-    tracing::info!(from = ?request.peer_addr(), "a drain was ordered over HTTP");
+    tracing::info!(from = from(&request), "a drain was ordered over HTTP");
     HttpResponse::Accepted().insert_header((CACHE_CONTROL, "no-store")).json(json!({
         "node": draining.node,
         "in_progress": draining.in_progress,

@@ -3,11 +3,13 @@
 
 pub mod accounting;
 pub mod actors;
+pub mod audit;
 pub mod backends;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod durable;
 mod edit;
 pub mod health;
 pub mod learned;

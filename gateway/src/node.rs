@@ -19,7 +19,7 @@ use cluster::Store;
 use gateway_core::attempt::record::{AttemptId, Owner};
 use gateway_core::attempt::state::Keyring;
 use gateway_core::config::{ClientTable, Config, Warning};
-use gateway_core::event::Event;
+use gateway_core::event::{Event, NodeEvent, Order};
 use gateway_core::exchange::Setting;
 use gateway_core::identity::Rules;
 use gateway_core::secret::Secret;
@@ -205,6 +205,16 @@ impl Node {
         }
     }
 
+    /// Writes down who commanded what. `false`: it is not durable.
+    pub async fn audit_order(&self, by: Order, command: String) -> bool {
+        let failures = self.observer.audit.failures();
+        let put = self.observer.record(Event::Node(NodeEvent::Ordered { by, command }), clock::now());
+        match self.observer.audit.durable(failures) {
+            Some(durable) => put && durable.await,
+            None => true,
+        }
+    }
+
     /// How long a drain may take.
     pub fn drain_deadline(&self) -> Duration {
         *self.drain_deadline.lock().unwrap_or_else(PoisonError::into_inner)
@@ -255,7 +265,7 @@ impl Node {
 
     fn tell_config(&self, config: &Config) {
         let metrics = &self.observer.metrics;
-        self.observer.configure(config.telemetry.sign_in_log, config.limits.drop_logs_per_second);
+        self.observer.configure(config.telemetry.sign_in_log, &config.limits);
         metrics.config_info.reset();
         metrics.config_info.with_label_values(&[&config.version]).set(1);
         metrics.secret_weak.reset();
@@ -318,6 +328,8 @@ fn needs_start(old: &Config, new: &Config) -> Vec<&'static str> {
         ("listen", old.listen != new.listen),
         ("accounting.listen, folder or its rotation", fixed(old) != fixed(new)),
         ("accounting.forward_to or its spool", old.accounting.forward != new.accounting.forward),
+        ("audit", old.audit != new.audit),
+        ("limits.audit_queue", a.audit_queue != b.audit_queue),
         ("admin.listen or enabled", fixed_admin(old) != fixed_admin(new)),
         ("health.listen", old.health.listen != new.health.listen),
         ("health.connections", old.health.connections != new.health.connections),
@@ -371,6 +383,8 @@ impl Control for Node {
         }
         let lost = self.tracing.as_ref().map_or(0, |tracing| tracing.dropped());
         metrics.traces_dropped.inc_by(lost.saturating_sub(metrics.traces_dropped.get()));
+        let lost = crate::telemetry::lines::lost();
+        metrics.log_lines_lost.inc_by(lost.saturating_sub(metrics.log_lines_lost.get()));
         metrics.text().map_err(|error| error.to_string())
     }
 
@@ -381,6 +395,8 @@ impl Control for Node {
     fn reload(&self) -> Result<(), String> {
         let outcome = self.reload_from_file();
         self.observer.metrics.last_reload.with_label_values(&["config"]).set(outcome.is_ok().into());
+        let config = outcome.as_ref().map(|_| self.active().setting.config.version.clone()).map_err(Clone::clone);
+        self.observer.observe(Event::Node(NodeEvent::Reloaded { config }), clock::now());
         match outcome {
             Ok(warnings) => {
                 for warning in warnings {

@@ -61,6 +61,13 @@ impl Node {
         if let Some(own) = self.neighbours.get() {
             checks.push(peers(own.peers()));
         }
+        if let Some(trouble) = self.observer.audit.trouble() {
+            checks.push(Check {
+                name: "audit",
+                ok: trouble.is_ok(),
+                detail: trouble.err().unwrap_or_default().to_owned(),
+            });
+        }
         checks.push(Check {
             name: "draining",
             ok: !draining,

@@ -5,6 +5,7 @@ use crate::actors::accounting::AccountingListener;
 use crate::actors::listener::Listener;
 use crate::actors::reloader::Reloader;
 use crate::actors::self_sign_in::SelfSignIn;
+use crate::audit::Audit;
 use crate::backends::hashing::HashingPool;
 use crate::clock::{self, OsEntropy};
 use crate::learned::Learned;
@@ -25,6 +26,7 @@ use gateway_core::attempt::record::Owner;
 use gateway_core::attempt::state::Keyring;
 use gateway_core::config::Config;
 use gateway_core::entropy::draw;
+use gateway_core::event::{Event, NodeEvent};
 use gateway_core::identity::Rules;
 use gateway_core::secret::Secret;
 use std::net::SocketAddr;
@@ -77,6 +79,7 @@ pub async fn start(
     };
     let metrics = Metrics::new().map_err(|error| anyhow!("the metrics contradict each other: {error}"))?;
     let metrics = Arc::new(metrics);
+    let audit = Audit::start(&config, &metrics, now).context("[audit]")?;
     let accounting = Accounting::start(&config, &store, &metrics, now).context("[accounting]")?;
     let parts = Parts {
         config_file,
@@ -85,7 +88,7 @@ pub async fn start(
         owner,
         pool: Arc::new(pool),
         store,
-        observer: Observer::new(metrics, limits.event_ring),
+        observer: Observer::new(metrics, limits.event_ring, audit),
         accounting,
         learned,
         tracing,
@@ -155,6 +158,8 @@ fn serve(node: Arc<Node>, config: &Config, threads: usize) -> anyhow::Result<Run
             None
         }
     };
+    let (version, config) = (env!("CARGO_PKG_VERSION").to_owned(), config.version.clone());
+    node.observer.observe(Event::Node(NodeEvent::Started { version, config }), clock::now());
     Ok(Running { node, control_socket, arbiters, admin, addresses, admin_address, health_address })
 }
 
@@ -234,6 +239,8 @@ impl Running {
             let _ = arbiter.join();
         }
         self.node.accounting.stop();
+        self.node.observer.observe(Event::Node(NodeEvent::Stopped), clock::now());
+        self.node.observer.audit.stop();
         let left = self.node.in_progress();
         tracing::info!(left, "stopped");
     }

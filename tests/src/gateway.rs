@@ -1,5 +1,6 @@
 //! A running gateway: the real program, as a process of its own.
 
+use crate::lines::Line;
 use crate::metrics::{self, Metrics};
 use crate::{Client, NAS, SECRET, Setup, eventually};
 use nix::sys::signal::{Signal, kill};
@@ -9,7 +10,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
 use tempfile::TempDir;
 
 /// A gateway with a folder of its own. Dropping it kills the process; a test that fails shows the end of the log.
@@ -51,6 +52,22 @@ impl Gateway {
         let mut gateway = Self { folder, child, addresses: setup.addresses(), admin: setup.admin() };
         gateway.await_ready();
         gateway
+    }
+
+    /// As [`start`](Self::start), with its log in a pipe whose reading end is returned: nobody reads it but the test.
+    ///
+    /// # Panics
+    ///
+    /// As it does.
+    pub fn start_with_pipe(setup: Setup) -> (Self, ChildStderr) {
+        let folder = tempfile::tempdir().expect("there is a folder for temporary files");
+        setup.write(folder.path());
+        let mut child =
+            program(folder.path(), Release::This).stderr(Stdio::piped()).spawn().expect("orthrus can be run");
+        let log = child.stderr.take().expect("it is piped");
+        let mut gateway = Self { folder, child, addresses: setup.addresses(), admin: setup.admin() };
+        gateway.await_ready();
+        (gateway, log)
     }
 
     /// As [`start_unready`](Self::start_unready), on a machine whose clock is off by so many seconds (libfaketime).
@@ -210,8 +227,10 @@ impl Gateway {
 
     /// The lines of the log, which is JSON unless the test says otherwise.
     pub fn log_lines(&self) -> Vec<Value> {
-        let parse =
-            |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in the line {line}"));
+        let parse = |line: &str| {
+            let read: Result<Line, _> = serde_json::from_str(line);
+            Value::Object(read.unwrap_or_else(|error| panic!("{error} in the line {line}")).0)
+        };
         // A line that is being written has no end yet.
         self.log().split_inclusive('\n').filter(|line| line.ends_with('\n')).map(parse).collect()
     }
@@ -219,6 +238,11 @@ impl Gateway {
     /// Waits for a line of the log: a thread of its own writes it, later than the reply is sent.
     pub fn await_log(&self, part: &str) {
         eventually(&format!("the log tells of {part}"), || self.log().contains(part).then_some(()));
+    }
+
+    /// The lines that tell of factors that were judged and refused.
+    pub fn refusal_lines(&self) -> Vec<Value> {
+        self.log_lines().into_iter().filter(|line| line["message"] == "a factor was refused").collect()
     }
 
     /// The lines that tell of finished requests.

@@ -29,6 +29,7 @@ pub mod dae;
 pub mod entra;
 pub mod fleet;
 pub mod gateway;
+pub mod lines;
 pub mod metrics;
 pub mod mschap;
 pub mod namespace;

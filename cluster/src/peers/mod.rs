@@ -269,7 +269,7 @@ impl Shared {
         *last = now;
         drop(said);
         tracing::warn!(
-            %peer, detail = ?detail, unsaid, reason = reason.label(), reason_id = reason.id(), "no connection: {} {}",
+            %peer, detail = &**detail, unsaid, reason = reason.label(), reason_id = reason.id(), "no connection: {} {}",
             reason.cause(), reason.remedy()
         );
     }

@@ -39,6 +39,8 @@ pub enum Event {
     Step {
         /// Of which attempt.
         id: AttemptId,
+        /// The user, and where they sign in.
+        subject: Arc<Subject>,
         /// What.
         step: Step,
     },
@@ -57,6 +59,87 @@ pub enum Event {
         /// When the attempt began.
         begun: Timestamp,
     },
+    /// Something happened to the node.
+    Node(NodeEvent),
+}
+
+/// Something that happened to the node, or that somebody did to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NodeEvent {
+    /// It serves.
+    Started {
+        /// Its release.
+        version: String,
+        /// The version of the configuration in force.
+        config: String,
+    },
+    /// It ends.
+    Stopped,
+    /// The configuration was read again.
+    Reloaded {
+        /// The version in force now, or the faults for which the old one stays in force.
+        config: Result<String, String>,
+    },
+    /// An operator commanded it.
+    Ordered {
+        /// The operator.
+        by: Order,
+        /// The command, and what was given with it.
+        command: String,
+    },
+    /// Packets were dropped at the socket.
+    Dropped {
+        /// The RADIUS client, if the source is one.
+        client: Option<Arc<str>>,
+        /// Why.
+        reason: Reason,
+        /// How many.
+        packets: u64,
+    },
+    /// Lines did not get into the audit; nothing that they tell of was answered.
+    Unwritten {
+        /// How many.
+        lines: u64,
+    },
+    /// At the start, lines at the end of the audit were not there any more.
+    Cut {
+        /// The first that is missing.
+        from: u64,
+        /// The last.
+        to: u64,
+    },
+}
+
+/// Who gave a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// A process at the control socket (SO_PEERCRED).
+    Socket {
+        /// Its account.
+        uid: u32,
+        /// Its number.
+        pid: Option<i32>,
+    },
+    /// A bearer of a token, over HTTP.
+    Http {
+        /// The address that it came from.
+        from: Option<SocketAddr>,
+        /// The key of the configuration that names the token.
+        token: &'static str,
+    },
+}
+
+/// The user of a sign-in, and where they sign in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// The RADIUS client; for a prompt, its `attempt_group`.
+    pub client: Arc<str>,
+    /// Its address and port. A prompt outlives the packets that wait for it, and has none.
+    pub source: Option<SocketAddr>,
+    /// The user as the NAS named them.
+    pub user: Arc<str>,
+    /// Calling-Station-Id, where the NAS sends one.
+    pub station: Option<Box<[u8]>>,
 }
 
 /// A step of a sign-in.

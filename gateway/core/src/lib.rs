@@ -3,6 +3,7 @@
 
 pub mod accounting;
 pub mod attempt;
+pub mod audit;
 pub mod config;
 pub mod dynamic_authorization;
 pub mod entropy;

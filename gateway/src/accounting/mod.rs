@@ -67,12 +67,12 @@ impl Accounting {
         let mut writers: Vec<(Box<dyn writer::Sink>, gateway_core::accounting::recent::Recent)> = Vec::new();
         let mut threads = Vec::new();
         if let Some(sink) = &config.accounting.file {
-            let file = file::Files::open(sink.clone(), limits.accounting_records, config.dictionary.clone(), now)?;
-            if file.damaged {
+            let (file, recent, tail, damaged) =
+                file::Files::open(sink.clone(), limits.accounting_records, config.dictionary.clone(), now)?;
+            if damaged {
                 metrics.accounting.damaged.with_label_values(&["file"]).inc();
             }
-            reload::sessions(&file.tail, &rules, &mut open, now);
-            let (file, recent) = file.ready();
+            reload::sessions(&tail, &rules, &mut open, now);
             writers.push((Box::new(file), recent));
         }
         if config.accounting.forward.is_some() {

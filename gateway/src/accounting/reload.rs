@@ -1,5 +1,6 @@
 //! What the file of records tells at the start: which records were written, and which sessions are open.
 
+use crate::durable::ReadLine;
 use gateway_core::accounting::report::Written;
 use gateway_core::accounting::sessions::{Session, Sessions};
 use gateway_core::identity::Rules;
@@ -38,9 +39,8 @@ struct Raw {
     attributes: Map<String, Value>,
 }
 
-impl Line {
-    /// Reads a line without its end; `None` if it is no record.
-    pub fn read(text: &[u8]) -> Option<Self> {
+impl ReadLine for Line {
+    fn read(text: &[u8]) -> Option<Self> {
         let raw: Raw = serde_json::from_slice(text).ok().filter(|raw: &Raw| raw.v == 1)?;
         let received = Duration::try_from_secs_f64(raw.received).ok()?;
         Some(Self {
@@ -55,6 +55,12 @@ impl Line {
         })
     }
 
+    fn received(&self) -> Option<Timestamp> {
+        Some(self.received)
+    }
+}
+
+impl Line {
     /// Which record it is.
     fn written(&self) -> Written {
         Written { id: self.id, octets: self.octets, received: self.received }

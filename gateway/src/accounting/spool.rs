@@ -12,8 +12,8 @@
 //! record is then sent again. Damage is put aside at the start, as a copy of the whole segment, and the records around it stay.
 
 use super::entry::Entry;
-use super::file::{append, lock, sync_folder};
 use super::writer::Sink;
+use crate::durable::{append, lock, sync_folder};
 use crate::telemetry::metrics::Metrics;
 use anyhow::Context;
 use gateway_core::accounting::recent::Recent;

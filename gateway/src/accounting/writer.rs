@@ -7,6 +7,7 @@
 use super::Known;
 use super::entry::{Answers, Entry, Outcome};
 use crate::clock;
+use crate::durable::{Failing, Say};
 use gateway_core::accounting::recent::Recent;
 use gateway_core::accounting::record::Record;
 use gateway_core::accounting::report::Written;
@@ -19,8 +20,6 @@ use std::time::Duration;
 
 /// Records that one `fdatasync` covers at most.
 const GROUP: usize = 4096;
-/// While a sink fails, this often a line says so.
-const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// A sink with nothing to do looks at its files this often.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -67,7 +66,7 @@ pub fn start(
     known: Arc<Known>,
 ) -> io::Result<JoinHandle<()>> {
     let name = format!("accounting-{}", sink.name());
-    let mut writer = Writer { sink, recent, known, failing: false, said: None };
+    let mut writer = Writer { sink, recent, known, failing: Failing::default() };
     Builder::new().name(name).spawn(move || writer.run(&queue))
 }
 
@@ -75,9 +74,7 @@ struct Writer {
     sink: Box<dyn Sink>,
     recent: Recent,
     known: Arc<Known>,
-    failing: bool,
-    /// When it was last said that it fails, and whether it was said since that it works again.
-    said: Option<(Timestamp, bool)>,
+    failing: Failing,
 }
 
 impl Writer {
@@ -178,18 +175,16 @@ impl Writer {
 
     /// Says that the sink fails, once a minute at most, and that it works again.
     fn say(&mut self, outcome: &io::Result<()>, now: Timestamp) {
-        let gauge = self.known.metrics().accounting.failing.with_label_values(&[self.sink.name()]);
-        let was = std::mem::replace(&mut self.failing, outcome.is_err());
-        if was != self.failing {
-            gauge.set(self.failing.into());
+        let (changed, say) = self.failing.note(outcome.is_err(), now);
+        if changed {
+            let gauge = self.known.metrics().accounting.failing.with_label_values(&[self.sink.name()]);
+            gauge.set(outcome.is_err().into());
         }
-        match (outcome, self.said) {
-            (Ok(()), Some((at, false))) if was => {
-                self.said = Some((at, true));
+        match (outcome, say) {
+            (Ok(()), Some(Say::WorksAgain)) => {
                 tracing::info!(sink = self.sink.name(), "accounting records get to the disk again");
             }
-            (Err(error), said) if said.is_none_or(|(at, _)| now.since(at) >= SAY_AGAIN) => {
-                self.said = Some((now, false));
+            (Err(error), Some(Say::Fails)) => {
                 tracing::error!(
                     sink = self.sink.name(), %error,
                     "accounting records do not get to the disk, and none is answered: make room, or look at the disk"

@@ -57,6 +57,12 @@ pub struct Exchange {
     answers: bool,
     /// Other nodes know that this one has the packet.
     ticket: Option<Ticket>,
+    /// What the audit had failed to write when it began.
+    audit_failures: u64,
+    /// The audit has taken everything that it told.
+    audited: bool,
+    /// The reply, until the audit of it is durable.
+    reply: Option<(End, Option<Timestamp>)>,
     /// What it did so far, where there are traces.
     trail: Option<Box<trace::packet::Packet>>,
     _permit: Permit,
@@ -76,6 +82,7 @@ impl Exchange {
         let (client, digest, answers) = (request.client.clone(), request.digest, request.state.is_some());
         let (setting, received) = (active.setting.clone(), request.received);
         let core = exchange::Exchange::new(request, setting, &mut *entropy.borrow_mut());
+        let audit_failures = node.observer.audit.failures();
         let trail = node.tracing.as_ref().map(|tracing| trace::packet::Packet::new(tracing, core.id(), received));
         Self {
             core,
@@ -93,6 +100,9 @@ impl Exchange {
             looks: 0,
             answers,
             ticket: None,
+            audit_failures,
+            audited: true,
+            reply: None,
             trail,
             _permit: permit,
         }
@@ -119,12 +129,16 @@ impl Exchange {
                     if let Some(trail) = &mut self.trail {
                         trail.unexpected(id, now);
                     }
-                    self.node.observer.observe(Event::Step { id, step }, now);
+                    let subject = self.core.subject().clone();
+                    self.node.observer.observe(Event::Step { id, subject, step }, now);
                     return self.end(End::Forgotten, ctx);
                 }
             };
             for effect in effects {
                 self.perform(effect, now, &mut inputs, ctx);
+            }
+            if let Some((end, not_before)) = self.reply.take() {
+                self.send(end, not_before, ctx);
             }
         }
     }
@@ -160,12 +174,12 @@ impl Exchange {
             Effect::WakeAt(at) => self.wake_after(at.since(now), ctx),
             Effect::Reply(verdict) => {
                 let end = self.encode(&verdict).map_or(End::Forgotten, End::Replied);
-                self.settle(end, verdict.send_at());
-                ctx.stop();
+                // The event that tells of it is among the effects that follow.
+                self.reply = Some((end, verdict.send_at()));
             }
             Effect::Silence => self.end(End::Forgotten, ctx),
             Effect::Discard => self.end(End::Discarded, ctx),
-            Effect::Emit(event) => self.node.observer.observe(event, now),
+            Effect::Emit(event) => self.audited &= self.node.observer.record(event, now),
         }
     }
 
@@ -277,6 +291,19 @@ impl Exchange {
     fn end(&mut self, end: End, ctx: &mut Context<Self>) {
         self.settle(end, None);
         ctx.stop();
+    }
+
+    /// Sends the reply, once the audit of it is durable. What cannot be written down is not answered.
+    fn send(&mut self, end: End, not_before: Option<Timestamp>, ctx: &mut Context<Self>) {
+        let Some(durable) = self.node.observer.audit.durable(self.audit_failures) else {
+            self.settle(end, not_before);
+            return ctx.stop();
+        };
+        ctx.spawn(durable.into_actor(self).map(move |durable, this, ctx| {
+            let end = if durable && this.audited { end } else { End::Forgotten };
+            this.settle(end, not_before);
+            ctx.stop();
+        }));
     }
 
     fn settle(&mut self, end: End, not_before: Option<Timestamp>) {

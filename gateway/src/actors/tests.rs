@@ -147,7 +147,7 @@ fn bench_with(tracing: Option<Arc<Tracing>>, mut backends: Backends) -> Bench {
         owner: Owner { node: "a".into(), incarnation: 1 },
         pool: Arc::new(HashingPool::new(1, 1).unwrap()),
         store,
-        observer: Observer::new(metrics, 100),
+        observer: Observer::new(metrics, 100, crate::audit::Audit::default()),
         learned: Learned::load(&config.state_dir, 10).unwrap(),
         tracing,
         config,

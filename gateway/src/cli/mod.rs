@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+mod audit;
 mod check;
 mod control;
 pub mod dialogue;
@@ -48,6 +49,8 @@ enum Command {
     },
     /// Ask the policies, without asking anybody else: which one decides, and what would be sent
     Simulate(simulate::Simulate),
+    /// What happened, as the audit has it
+    Audit(audit::AuditArgs),
     /// How the node on this machine is
     Status(control::Door),
     /// The open sessions that the node on this machine knows of
@@ -84,6 +87,7 @@ pub fn main() -> ExitCode {
             .and_then(|files| user::run(args.command, &files, &mut std::io::stdout()))
             .map(done),
         Command::Simulate(options) => simulate::run(&options, &mut std::io::stdout()),
+        Command::Audit(options) => audit::run(&options, &mut std::io::stdout()),
         Command::Status(door) => control::status(&door, &mut std::io::stdout()),
         Command::Sessions(options) => control::sessions(&options, &mut std::io::stdout()),
         Command::Disconnect(options) => control::disconnect(&options, &mut std::io::stdout()),

@@ -66,7 +66,7 @@ pub(super) fn run(options: &Quickstart) -> anyhow::Result<()> {
     let demo = Demo::make(dir, free(options.listen)?)?;
     let (loaded, watched) = config::load_watched(&demo.config());
     let loaded = loaded?;
-    let _log = log::start(&loaded.config.telemetry, None);
+    let _log = log::start(&loaded.config.telemetry, None)?;
     let mut out = io::stdout();
     actix_rt::System::new().block_on(async {
         let signals = Signals::listen()?;

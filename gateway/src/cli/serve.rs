@@ -5,7 +5,7 @@ use crate::running::start;
 use crate::telemetry::log;
 use crate::telemetry::trace::Tracing;
 use admin_api::Control;
-use anyhow::bail;
+use anyhow::{Context, bail};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use std::path::Path;
@@ -20,7 +20,7 @@ pub(super) fn run(path: &Path) -> anyhow::Result<()> {
     let (loaded, watched) = config::load_watched(path);
     let loaded = loaded?;
     let tracing = Tracing::start(&loaded.config)?;
-    let _log = log::start(&loaded.config.telemetry, tracing.as_deref());
+    let _log = log::start(&loaded.config.telemetry, tracing.as_deref()).context("no thread for the log")?;
     forbid_core_dumps();
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");

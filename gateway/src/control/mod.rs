@@ -72,6 +72,36 @@ pub enum Command {
     Certificates {},
 }
 
+impl Command {
+    /// Whether it does anything but tell.
+    pub fn changes(&self) -> bool {
+        !matches!(self, Self::Status {} | Self::Sessions { .. } | Self::Nodes {} | Self::Certificates {})
+    }
+
+    /// The command in one line, as the log and the audit have it: its name, and what was given, `key=value`. Of RADIUS attributes
+    /// the names only: a value may be a secret.
+    pub fn told(&self) -> String {
+        let Ok(serde_json::Value::Object(named)) = serde_json::to_value(self) else { return String::new() };
+        let mut told = String::new();
+        for (name, given) in named {
+            told.push_str(&name);
+            for (key, value) in given.as_object().into_iter().flatten() {
+                let value = match value {
+                    serde_json::Value::Null => continue,
+                    serde_json::Value::String(text) => text.clone(),
+                    serde_json::Value::Array(values) => {
+                        let name = |value: &serde_json::Value| value.as_str()?.split('=').next().map(str::to_owned);
+                        values.iter().filter_map(name).collect::<Vec<_>>().join(",")
+                    }
+                    other => other.to_string(),
+                };
+                told.extend([" ", key, "=", &value]);
+            }
+        }
+        told
+    }
+}
+
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

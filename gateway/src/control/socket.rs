@@ -3,6 +3,7 @@
 use super::{Answer, Command, LONGEST_ANSWER, LONGEST_REQUEST, Request, VERSION, commands};
 use crate::node::Node;
 use anyhow::{Context, anyhow, bail};
+use gateway_core::event::Order;
 use serde::Deserialize;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -67,7 +68,7 @@ pub fn serve(node: Arc<Node>, state_dir: &Path, connections: usize) -> io::Resul
 }
 
 async fn converse(node: &Arc<Node>, mut stream: UnixStream, owner: u32) -> io::Result<()> {
-    let peer = stream.peer_cred()?.uid();
+    let (peer, pid) = (stream.peer_cred()?.uid(), stream.peer_cred()?.pid());
     let answer = if peer != 0 && peer != owner {
         tracing::warn!(uid = peer, "somebody else tried to command this node");
         Answer::Error("only root and the account that the gateway runs as may do this".to_owned())
@@ -78,8 +79,15 @@ async fn converse(node: &Arc<Node>, mut stream: UnixStream, owner: u32) -> io::R
         timeout(PATIENCE, read.read_until(b'\n', &mut line)).await.map_err(|_| io::ErrorKind::TimedOut)??;
         match read_request(&line) {
             Ok(command) => {
-                tracing::info!(?command, uid = peer, "an operator's command");
-                commands::perform(node, command).await
+                let told = command.told();
+                tracing::info!(command = told, uid = peer, pid, "an operator's command");
+                let audited = node.audit_order(Order::Socket { uid: peer, pid }, told).await;
+                if !audited && command.changes() {
+                    let error = "the audit cannot be written, and what is not audited is not done: look at the disk of audit.folder";
+                    Answer::Error(error.to_owned())
+                } else {
+                    commands::perform(node, command).await
+                }
             }
             Err(error) => Answer::Error(error),
         }

@@ -1,23 +1,23 @@
-//! Where log lines go: standard error, for people or as JSON, written by a thread of its own so that a slow terminal or pipe
-//! never holds up a sign-in. Live spans go to the traces, and stay out of the lines.
+//! Where log lines go: standard error, for people or as JSON, by way of [`lines`]. Live spans go to the traces, and stay out of the
+//! lines.
 
+use super::lines::{self, Guard};
 use super::trace::{self, Tracing};
 use gateway_core::config::{LogFormat, LogLevel, Telemetry};
-use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::{Layer, Registry, fmt};
-
-/// Lines that may wait for the writer. Beyond it lines are dropped rather than sign-ins held up.
-const WAITING: usize = 32_768;
 
 /// Libraries that tell of their own workings, which are not ours to tell: with headers and octets at `trace`, where secrets are.
 const QUIET: [&str; 4] = ["actix_server", "h2", "hyper", "hyper_util"];
 
 /// Starts logging for the process, and takes live spans to `traces`. Dropping the guard writes what is left.
-pub fn start(settings: &Telemetry, traces: Option<&Tracing>) -> WorkerGuard {
-    let (writer, guard): (NonBlocking, WorkerGuard) =
-        NonBlockingBuilder::default().buffered_lines_limit(WAITING).lossy(true).finish(std::io::stderr());
+///
+/// # Errors
+///
+/// The system has no thread that writes.
+pub fn start(settings: &Telemetry, traces: Option<&Tracing>) -> std::io::Result<Guard> {
+    let (writer, guard) = lines::start()?;
     let level = match settings.log_level {
         LogLevel::Trace => LevelFilter::TRACE,
         LogLevel::Debug => LevelFilter::DEBUG,
@@ -39,5 +39,5 @@ pub fn start(settings: &Telemetry, traces: Option<&Tracing>) -> WorkerGuard {
         None => tracing_subscriber::registry().with(lines).with(filter).try_init(),
         Some(traces) => tracing_subscriber::registry().with(lines.with_filter(filter)).with(traces.layer()).try_init(),
     };
-    guard
+    Ok(guard)
 }

@@ -100,6 +100,10 @@ pub struct Metrics {
     pub events_dropped: IntCounter,
     /// Spans that were not sent.
     pub traces_dropped: IntCounter,
+    /// Lines of the log that were lost.
+    pub log_lines_lost: IntCounter,
+    /// The audit.
+    pub audit: super::audit::AuditMeters,
 }
 
 /// What one metric is called and what it tells.
@@ -395,6 +399,14 @@ impl Metrics {
                 IntCounter::new(
                     "orthrus_traces_dropped_total",
                     "Spans that were not sent: the queue was full, or the collector did not take them.",
+                ),
+            )?,
+            audit: super::audit::AuditMeters::new(r)?,
+            log_lines_lost: register(
+                r,
+                IntCounter::new(
+                    "orthrus_log_lines_lost_total",
+                    "Lines of the log that were lost because standard error is read too slowly.",
                 ),
             )?,
             catalogue,

@@ -2,7 +2,10 @@
 //! decided what becomes of it (house rule 15).
 
 pub mod accounting;
+pub mod audit;
+pub mod brake;
 pub mod dynamic_authorization;
+pub mod lines;
 pub mod log;
 pub mod metrics;
 pub mod observer;

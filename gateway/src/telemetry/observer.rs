@@ -1,14 +1,18 @@
 //! What becomes of an event: a counter, a log line, a place in the ring.
 
+use super::brake::Brake;
 use super::metrics::{Metrics, NO_CLIENT, Timers};
 use super::ring::Ring;
+use crate::audit::Audit;
 use gateway_core::attempt::record::AttemptId;
-use gateway_core::event::{Ending, Event, Finished, Step};
+use gateway_core::config::Limits;
+use gateway_core::event::{Ending, Event, Finished, NodeEvent, Step, Subject};
 use gateway_core::factor::Approval;
 use gateway_core::reason::{Fault, Reason};
 use gateway_core::time::Timestamp;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Takes events from every thread.
@@ -19,13 +23,18 @@ pub struct Observer {
     ring: Ring,
     sign_in_log: AtomicBool,
     drop_logs_per_second: AtomicU32,
-    /// The second in which drops were last logged, and how many since it began.
-    drops: [AtomicU64; 2],
+    drops: Brake,
+    refusal_logs_per_second: AtomicU32,
+    refusals: Brake,
+    /// Where what happened is written down, so that it can be proved.
+    pub audit: Audit,
+    /// Packets dropped since the audit was told of them.
+    sums: Mutex<HashMap<(Option<Arc<str>>, Reason), u64>>,
 }
 
 impl Observer {
     /// One that keeps `ring` events.
-    pub fn new(metrics: Arc<Metrics>, ring: usize) -> Self {
+    pub fn new(metrics: Arc<Metrics>, ring: usize, audit: Audit) -> Self {
         let timers = Timers::new(&metrics);
         Self {
             metrics,
@@ -33,14 +42,37 @@ impl Observer {
             ring: Ring::new(ring),
             sign_in_log: AtomicBool::new(true),
             drop_logs_per_second: AtomicU32::new(5),
-            drops: [AtomicU64::new(0), AtomicU64::new(0)],
+            drops: Brake::default(),
+            refusal_logs_per_second: AtomicU32::new(20),
+            refusals: Brake::default(),
+            audit,
+            sums: Mutex::default(),
         }
     }
 
     /// Settings of a new configuration.
-    pub fn configure(&self, sign_in_log: bool, drop_logs_per_second: u32) {
+    pub fn configure(&self, sign_in_log: bool, limits: &Limits) {
         self.sign_in_log.store(sign_in_log, Ordering::Relaxed);
-        self.drop_logs_per_second.store(drop_logs_per_second, Ordering::Relaxed);
+        self.drop_logs_per_second.store(limits.drop_logs_per_second, Ordering::Relaxed);
+        self.refusal_logs_per_second.store(limits.refusal_logs_per_second, Ordering::Relaxed);
+    }
+
+    /// Tells the sums of what is not told one by one. To be called once a second.
+    pub fn tell_sums(&self, now: Timestamp) {
+        let sums = std::mem::take(&mut *self.sums.lock().unwrap_or_else(PoisonError::into_inner));
+        for ((client, reason), packets) in sums {
+            self.audit.tell(&Event::Node(NodeEvent::Dropped { client, reason, packets }), now);
+        }
+        for (brake, lines, limit) in [
+            (&self.drops, "dropped", "limits.drop_logs_per_second"),
+            (&self.refusals, "a factor was refused", "limits.refusal_logs_per_second"),
+        ] {
+            let held_back = brake.held_back();
+            if held_back > 0 {
+                self.metrics.limit_hits.with_label_values(&[limit.trim_start_matches("limits.")]).inc_by(held_back);
+                tracing::warn!(held_back, "so many lines of the kind `{lines}` were held back: {limit} allows no more");
+            }
+        }
     }
 
     /// Whether the log names users, and traces may.
@@ -55,6 +87,12 @@ impl Observer {
 
     /// Takes one event, which happened at `now`.
     pub fn observe(&self, event: Event, now: Timestamp) {
+        let _ = self.record(event, now);
+    }
+
+    /// As [`observe`](Self::observe). `false`: the audit has no place for it, and nothing that it tells of may be answered.
+    pub fn record(&self, event: Event, now: Timestamp) -> bool {
+        let audited = self.audit.tell(&event, now);
         match &event {
             Event::Dropped { client, source, reason, detail } => {
                 let name = client.as_deref().unwrap_or(NO_CLIENT);
@@ -69,36 +107,44 @@ impl Observer {
                         reason.cause(), reason.remedy()
                     );
                 }
+                if self.audit.is_on() {
+                    let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
+                    *sums.entry((client.clone(), *reason)).or_default() += 1;
+                }
                 // Whoever floods us must not wash the story of a sign-in out of the ring.
-                return;
+                return audited;
             }
             Event::Duplicate { client, replayed } => {
                 let kind = if *replayed { "replayed" } else { "in_flight_local" };
                 self.metrics.duplicates.with_label_values(&[client, kind]).inc();
-                return;
+                return audited;
             }
-            Event::StatusServer { .. } => return,
-            Event::Step { id, step } => {
-                self.step(*id, step);
+            Event::StatusServer { .. } | Event::Node(_) => return audited,
+            Event::Step { id, subject, step } => {
+                self.step(*id, subject, step, now);
                 // The line that ends the request names both: they need no place of their own.
                 if matches!(step, Step::FirstFactor { .. } | Step::Policy { .. }) {
-                    return;
+                    return audited;
                 }
             }
             Event::Finished(finished) => self.finished(finished),
             Event::Unanswered { id, user, client, begun, reason } => {
                 self.metrics.sign_ins.with_label_values(&[client, Ending::Silence.label(), reason.label()]).inc();
                 let after = now.since(*begun).as_secs_f64();
-                tracing::info!(attempt = %id, client = &**client, user = ?user, result = "unanswered",
+                tracing::info!(attempt = %id, client = &**client, user = &**user, result = "unanswered",
                     reason = reason.label(), reason_id = reason.id(), since_begun = after, "sign-in");
             }
         }
         if self.ring.push(now, event) {
             self.metrics.events_dropped.inc();
         }
+        audited
     }
 
-    fn step(&self, id: AttemptId, step: &Step) {
+    fn step(&self, id: AttemptId, subject: &Subject, step: &Step, now: Timestamp) {
+        if let Some((kind, factor, reason)) = refusal(step) {
+            self.refused(id, subject, (kind, factor), reason, now);
+        }
         match step {
             Step::FirstFactor { factor, failure, took } => {
                 let result = match failure {
@@ -188,19 +234,51 @@ impl Observer {
 
     /// Whether a drop may be logged: a flood must not fill the disk. Counters count every one.
     fn may_log_drop(&self, now: Timestamp) -> bool {
-        let [second, count] = &self.drops;
-        if second.swap(now.as_secs(), Ordering::Relaxed) != now.as_secs() {
-            count.store(0, Ordering::Relaxed);
+        self.drops.allows(self.drop_logs_per_second.load(Ordering::Relaxed), now)
+    }
+
+    /// One line for each factor that was judged and refused. Whoever guesses causes them, so that there are so many a second.
+    fn refused(&self, id: AttemptId, subject: &Subject, (kind, factor): (&str, &str), reason: Reason, now: Timestamp) {
+        if !self.refusals.allows(self.refusal_logs_per_second.load(Ordering::Relaxed), now) {
+            return;
         }
-        count.fetch_add(1, Ordering::Relaxed) < u64::from(self.drop_logs_per_second.load(Ordering::Relaxed))
+        let Subject { client, source, user, station } = subject;
+        let named = self.names_users();
+        let source = source.map(|source| source.to_string()).unwrap_or_default();
+        let station = station.as_deref().filter(|_| named).map(String::from_utf8_lossy).unwrap_or_default();
+        tracing::warn!(
+            attempt = %id,
+            client = &**client,
+            source,
+            user = if named { &**user } else { "" },
+            station = &*station,
+            factor,
+            kind,
+            reason = reason.label(),
+            reason_id = reason.id(),
+            "a factor was refused"
+        );
     }
 }
 
+/// The factor that a step judged and refused: password, code or prompt, its configured name, and why. A factor that could not be
+/// asked has judged nothing.
+fn refusal(step: &Step) -> Option<(&'static str, &str, Reason)> {
+    let (kind, factor, reason) = match step {
+        Step::FirstFactor { factor, failure, .. } => ("password", factor, *failure),
+        Step::Code { factor, failure, .. } => ("code", factor, *failure),
+        Step::Prompt { factor, answer, .. } => ("prompt", factor, answer.err()),
+        Step::PasswordChange { factor, failure } => ("password_change", factor, *failure),
+        _ => return None,
+    };
+    reason.filter(|reason| !matches!(reason.fault(), Fault::BackEnd)).map(|reason| (kind, &**factor, reason))
+}
+
 /// The one line of a finished request. A challenge is not the end of an attempt and is told at `debug`. Names that somebody
-/// typed are quoted with their control characters escaped.
+/// typed are given as text, whose control characters the layer escapes in either form.
 fn log(finished: &Finished) {
     let Finished { id, client, source, user, station, ending, reason, .. } = finished;
-    let station = station.as_deref().map(|octets| String::from_utf8_lossy(octets).into_owned());
+    let station = station.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
     let (label, code) = reason.map_or(("", ""), |reason| (reason.label(), reason.id()));
     macro_rules! line {
         ($level:ident) => {
@@ -208,8 +286,8 @@ fn log(finished: &Finished) {
                 attempt = %id,
                 client = &**client,
                 source = %source,
-                user = ?user,
-                station = ?station.as_deref().unwrap_or_default(),
+                user = &**user,
+                station = &*station,
                 first_factor = finished.first_factor.as_deref().unwrap_or_default(),
                 policy = finished.policy.as_deref().unwrap_or_default(),
                 second_factor = finished.second_factor.as_deref().unwrap_or_default(),

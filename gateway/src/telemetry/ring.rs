@@ -38,7 +38,7 @@ impl Ring {
         let ours = |event: &Event| match event {
             Event::Step { id: of, .. } | Event::Unanswered { id: of, .. } => *of == id,
             Event::Finished(finished) => finished.id == id,
-            Event::Dropped { .. } | Event::Duplicate { .. } | Event::StatusServer { .. } => false,
+            Event::Dropped { .. } | Event::Duplicate { .. } | Event::StatusServer { .. } | Event::Node(_) => false,
         };
         events.iter().filter(|(_, event)| ours(event)).cloned().collect()
     }
@@ -47,12 +47,14 @@ impl Ring {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gateway_core::event::Step;
+    use gateway_core::event::{Step, Subject};
 
     #[test]
     fn the_oldest_goes_and_one_attempt_is_told_apart() {
         let ring = Ring::new(3);
-        let step = |id| Event::Step { id: AttemptId([id; 16]), step: Step::Committed };
+        let subject = Subject { client: "vpn".into(), source: None, user: "alice".into(), station: None };
+        let subject = std::sync::Arc::new(subject);
+        let step = |id| Event::Step { id: AttemptId([id; 16]), subject: subject.clone(), step: Step::Committed };
         let overwritten: Vec<bool> =
             (0..5).map(|at| ring.push(Timestamp::from_secs(at), step((at % 2) as u8))).collect();
         assert_eq!(overwritten, [false, false, false, true, true]);

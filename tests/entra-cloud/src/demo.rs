@@ -39,7 +39,7 @@ pub fn run(once: bool) -> anyhow::Result<()> {
     let config = folder.path().join("orthrus.toml");
     let (loaded, watched) = gateway::config::load_watched(&config);
     let loaded = loaded?;
-    let _log = gateway::telemetry::log::start(&loaded.config.telemetry, None);
+    let _log = gateway::telemetry::log::start(&loaded.config.telemetry, None)?;
     actix_rt::System::new().block_on(async {
         let running = gateway::running::start(loaded.config, (Some(config), watched), None).await?;
         let address = running.addresses.first().copied().context("nothing is listened on")?;

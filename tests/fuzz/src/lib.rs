@@ -23,6 +23,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "access", run: targets::access, seeds: seeds::attributes },
     Target { name: "accounting", run: targets::accounting, seeds: seeds::attributes },
     Target { name: "accounting_line", run: targets::accounting_line, seeds: seeds::accounting_lines },
+    Target { name: "audit_line", run: targets::audit_line, seeds: seeds::audit_lines },
     Target { name: "disconnect_answer", run: targets::disconnect_answer, seeds: seeds::attributes },
     Target { name: "user_name", run: targets::user_name, seeds: seeds::user_names },
     Target { name: "state", run: targets::state, seeds: seeds::states },

@@ -4,12 +4,29 @@ use cluster::peers::wire::{self, frame, kind};
 use gateway_core::accounting::record::Record;
 use gateway_core::attempt::record::{AttemptId, Owner};
 use gateway_core::attempt::state::{Keyring, Kind, State, StateId};
+use gateway_core::audit::{Chain, Entry, Key, Link};
 use gateway_core::config::{Client, DynamicAuthorization, Require, Unregistered, UpnEcho};
+use gateway_core::event::{Event, NodeEvent};
 use gateway_core::factor::entra::{Asked, AskedAgain, Session};
 use gateway_core::radius::{Attributes, Code, Packet, SharedSecret, attribute, encode_request, hide_password};
 use gateway_core::secret::Secret;
 use gateway_core::time::Timestamp;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// Lines of an audit, and its head, sealed under a key that the target does not have.
+#[must_use]
+pub fn audit_lines() -> Vec<Vec<u8>> {
+    let mut chain = Chain::new(Key::of(&shared()), "gw1", Link::BEGINNING);
+    let mut lines: Vec<Vec<u8>> = Vec::new();
+    for event in [NodeEvent::Stopped, NodeEvent::Cut { from: 3, to: 4 }, NodeEvent::Unwritten { lines: 7 }] {
+        let mut line = Vec::new();
+        chain.add(&mut line, &Entry::of(&Event::Node(event), NOW).expect("it is audited"));
+        line.pop();
+        lines.push(line);
+    }
+    lines.push(chain.head().into_bytes());
+    lines
+}
 
 /// Of the RADIUS client.
 pub const SECRET: &str = "a shared secret";

@@ -4,14 +4,18 @@ use crate::seeds::{AUTHENTICATOR, CLUSTER_KEY, NOW, SOURCE, client, secret, shar
 use cluster::peers::wire;
 use cluster::sealed::Sealer;
 use futures_util::FutureExt;
+use gateway::durable::ReadLine;
 use gateway_core::accounting::record::Record;
 use gateway_core::accounting::report::Report;
 use gateway_core::accounting::{line, sessions::Sessions};
 use gateway_core::attempt::bundle::{decode_bundle, encode_bundle};
 use gateway_core::attempt::codec::{NEWEST, decode, encode};
-use gateway_core::attempt::record::{Attempt, Challenge};
+use gateway_core::attempt::record::{Attempt, AttemptId, Challenge};
 use gateway_core::attempt::state::Keyring;
+use gateway_core::audit::chain::{Sealed, read_head};
+use gateway_core::audit::{Chain, Entry, Key, Link, Verifier};
 use gateway_core::dynamic_authorization::{Order, judge};
+use gateway_core::event::{Event, Step, Subject};
 use gateway_core::exchange::admission::{Source, admit};
 use gateway_core::exchange::{Request, digest};
 use gateway_core::factor::mschap::NtHash;
@@ -113,6 +117,29 @@ pub(crate) fn accounting_line(octets: &[u8]) {
         let mut sessions = Sessions::new(10, Duration::from_secs(60));
         gateway::accounting::reload::sessions(&[line], &rules(), &mut sessions, NOW);
     }
+}
+
+/// A line of the audit, or the head of its chain: nobody without the key has sealed one.
+pub(crate) fn audit_line(octets: &[u8]) {
+    let keys = [Key::of(&secret_key(9)), Key::of(&secret_key(8))];
+    assert!(Verifier::new(&keys).line(octets).is_err(), "nobody has sealed it");
+    let _ = Sealed::read(octets);
+    let text = String::from_utf8_lossy(octets);
+    assert_eq!(read_head(&keys, &text), None);
+    // As the name of a user it stays one line, which is read again.
+    let subject = Subject { client: "vpn".into(), source: None, user: (&*text).into(), station: Some(octets.into()) };
+    let step = Step::Prompted { factor: "mfa".into() };
+    let event = Event::Step { id: AttemptId([1; 16]), subject: Arc::new(subject), step };
+    let (mut chain, mut out) = (Chain::new(keys[0].clone(), "gw1", Link::BEGINNING), Vec::new());
+    chain.add(&mut out, &Entry::of(&event, NOW).expect("prompts are audited"));
+    let line = out.strip_suffix(b"\n").expect("a line has an end");
+    assert!(!line.contains(&b'\n'), "one line");
+    let mut verifier = Verifier::new(&keys);
+    assert_eq!((verifier.line(line), verifier.last()), (Ok(()), Some(chain.last())));
+}
+
+fn secret_key(octet: u8) -> gateway_core::secret::Secret {
+    gateway_core::secret::Secret::new(vec![octet; 32])
 }
 
 /// What a NAS answers to a Disconnect-Request.

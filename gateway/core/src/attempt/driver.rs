@@ -12,7 +12,7 @@
 
 use super::record::{AttemptId, AttemptKey, Settled};
 use super::transition::{Change, Outcome, Rules, Transition};
-use crate::event::{Event, Step};
+use crate::event::{Event, Step, Subject};
 use crate::factor::{Approval, BeginAnswer, BeginQuestion, CodeWanted, PollAnswer, PollQuestion, Terms};
 use crate::identity::Identity;
 use crate::planted::{self, Fault};
@@ -160,7 +160,7 @@ impl Driver {
                 let Prompt { factor, user, id, terms, deadline, .. } = &*self.prompt;
                 let (factor, user, id, terms, deadline) = (factor.clone(), user.clone(), *id, *terms, *deadline);
                 self.asked = now;
-                effects.push(Effect::Emit(Event::Step { id, step: Step::Prompted { factor: factor.clone() } }));
+                effects.push(self.tell(Step::Prompted { factor: factor.clone() }));
                 effects.push(Effect::WakeAt(deadline));
                 effects.push(Effect::Begin(BeginQuestion { factor, user, id, terms, deadline }));
                 Stage::Beginning
@@ -256,7 +256,7 @@ impl Driver {
             if approves { Ok(Approval::User) } else { Err(reason) }
         });
         let (factor, took) = (self.prompt.factor.clone(), now.since(self.asked));
-        effects.push(Effect::Emit(Event::Step { id: self.prompt.id, step: Step::Prompt { factor, answer, took } }));
+        effects.push(self.tell(Step::Prompt { factor, answer, took }));
         self.settle(answer.map_or_else(Settled::Failed, |_| Settled::Passed), effects)
     }
 
@@ -270,6 +270,13 @@ impl Driver {
     fn superseded(&self, effects: &mut Vec<Effect>) -> Stage {
         effects.push(Effect::End);
         Stage::Over
+    }
+
+    fn tell(&self, step: Step) -> Effect {
+        let Prompt { key, user, id, .. } = &*self.prompt;
+        let (client, user) = (key.group.clone(), user.given.as_str().into());
+        let subject = Arc::new(Subject { client, source: None, user, station: key.station.clone() });
+        Effect::Emit(Event::Step { id: *id, subject, step })
     }
 
     fn apply(&self, change: Change) -> Effect {

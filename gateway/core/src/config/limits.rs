@@ -65,6 +65,10 @@ pub struct RawLimits {
     /// packet fill the disk.
     #[schemars(range(min = 0, max = 10_000))]
     pub drop_logs_per_second: u64,
+    /// Lines per second about a factor that was judged and refused: a wrong password, a wrong code, a denied prompt. The sum of the
+    /// others is told each second. Too low hides who is being guessed at; too high lets anybody who can type fill the disk.
+    #[schemars(range(min = 0, max = 10_000))]
+    pub refusal_logs_per_second: u64,
     /// Source addresses of which the gateway remembers what they have proved (which secret, a Message-Authenticator under
     /// `"auto"`). With too few, further sources are not remembered, which is counted: those under `"auto"` stay open.
     #[schemars(range(min = 0, max = 1_000_000))]
@@ -81,6 +85,10 @@ pub struct RawLimits {
     /// is written a second time; about 100 octets each.
     #[schemars(range(min = 1_000, max = 50_000_000), extend("x-reload" = "no"))]
     pub accounting_records: u64,
+    /// Lines of the audit that may wait for the disk. What finds no place is not answered, and is counted. Too few silences a burst; too
+    /// many lets memory grow while the disk stands still, some hundred octets each.
+    #[schemars(range(min = 64, max = 1_000_000), extend("x-reload" = "no"))]
+    pub audit_queue: u64,
     /// Open sessions that are known, of all nodes that share a store. Further ones are not known and not counted for
     /// `max_sessions`; some hundred octets each.
     #[schemars(range(min = 16, max = 10_000_000))]
@@ -106,10 +114,12 @@ impl Default for RawLimits {
             wrong_codes_window: Span::secs(900),
             status_server_rate: 10,
             drop_logs_per_second: 5,
+            refusal_logs_per_second: 20,
             learned_sources: 10_000,
             event_ring: 20_000,
             accounting_queue: 16_384,
             accounting_records: 200_000,
+            audit_queue: 65_536,
             sessions: 200_000,
             control_connections: 16,
         }
@@ -143,6 +153,8 @@ pub struct Limits {
     pub status_server_rate: u32,
     /// Log lines per second about dropped packets.
     pub drop_logs_per_second: u32,
+    /// Log lines per second about factors that were refused.
+    pub refusal_logs_per_second: u32,
     /// Sources of which something is remembered.
     pub learned_sources: usize,
     /// Events kept in memory.
@@ -151,6 +163,8 @@ pub struct Limits {
     pub accounting_queue: usize,
     /// Records that each sink remembers.
     pub accounting_records: usize,
+    /// Lines of the audit that wait for the disk.
+    pub audit_queue: usize,
     /// Open sessions that are known.
     pub sessions: usize,
     /// Operators at the same time.
@@ -174,10 +188,16 @@ impl RawLimits {
             wrong_codes_window: self.wrong_codes_window.0,
             status_server_rate: report.number("limits.status_server_rate", self.status_server_rate, 1..=10_000),
             drop_logs_per_second: report.number("limits.drop_logs_per_second", self.drop_logs_per_second, 0..=10_000),
+            refusal_logs_per_second: report.number(
+                "limits.refusal_logs_per_second",
+                self.refusal_logs_per_second,
+                0..=10_000,
+            ),
             learned_sources: report.number("limits.learned_sources", self.learned_sources, 0..=1_000_000),
             event_ring: report.number("limits.event_ring", self.event_ring, 0..=1_000_000),
             accounting_queue: report.number("limits.accounting_queue", self.accounting_queue, 16..=1_000_000),
             accounting_records: report.number("limits.accounting_records", self.accounting_records, 1_000..=50_000_000),
+            audit_queue: report.number("limits.audit_queue", self.audit_queue, 64..=1_000_000),
             sessions: report.number("limits.sessions", self.sessions, 16..=10_000_000),
             control_connections: report.number("limits.control_connections", self.control_connections, 1..=1_024),
         }

@@ -9,6 +9,7 @@
 mod accounting;
 mod admin;
 mod attempts;
+mod audit;
 mod client_table;
 mod clients;
 mod cluster;
@@ -39,6 +40,7 @@ mod units;
 pub use accounting::{Accounting, FileSink, ForwardSink, RawAccounting};
 pub use admin::{Admin, RawAdmin};
 pub use attempts::{AfterSuccess, Attempts, RawAttempts};
+pub use audit::{Audit, RawAudit};
 pub use client_table::ClientTable;
 pub use clients::{Client, RawClient, Require};
 pub use cluster::{Cluster, NEWEST_RECORDS, RawCluster, Share, StoreKind, WhenStoreIsLost};
@@ -126,6 +128,8 @@ pub struct Raw {
     pub attributes: Vec<RawAttribute>,
     /// What NASes report of sessions.
     pub accounting: RawAccounting,
+    /// What happened.
+    pub audit: RawAudit,
     /// One person's one try.
     pub attempts: RawAttempts,
     /// How much of everything.
@@ -169,6 +173,8 @@ pub struct Config {
     pub dictionary: Arc<Dictionary>,
     /// What NASes report of sessions.
     pub accounting: Accounting,
+    /// Where the audit goes, if there is one.
+    pub audit: Option<Audit>,
     /// One person's one try.
     pub attempts: Attempts,
     /// How much of everything.
@@ -276,6 +282,7 @@ impl Raw {
             dictionary,
             identity,
             accounting,
+            audit: self.audit.check(report, around),
             attempts: self.attempts.check(report),
             limits: self.limits.check(report),
             cluster: self.cluster.check(report, around),

@@ -24,7 +24,7 @@ impl Facts {
             id: self.id,
             client: self.request.client.name.clone(),
             source: self.request.source,
-            user: self.identity.given.as_str().into(),
+            user: self.subject.user.clone(),
             station: self.request.station.clone(),
             first_factor: self.first_factor.clone(),
             policy: self.policy.clone(),

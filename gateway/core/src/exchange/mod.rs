@@ -40,7 +40,7 @@ use crate::attempt::state::{Keyring, StateId};
 use crate::attempt::transition::{Change, Outcome, Rules, Transition};
 use crate::config::{AfterSuccess, Config};
 use crate::entropy::{Entropy, draw};
-use crate::event::{Event, Step};
+use crate::event::{Event, Step, Subject};
 use crate::factor::appended::{Appended, Way};
 use crate::factor::mschap::Session;
 use crate::factor::{
@@ -231,6 +231,7 @@ struct Facts {
     request: Request,
     setting: Arc<Setting>,
     identity: Arc<Identity>,
+    subject: Arc<Subject>,
     key: AttemptKey,
     id: AttemptId,
     begun: Timestamp,
@@ -290,6 +291,12 @@ impl Exchange {
             user: identity.canonical.as_str().into(),
             station: request.station.clone(),
         };
+        let subject = Subject {
+            client: request.client.name.clone(),
+            source: Some(request.source),
+            user: identity.given.as_str().into(),
+            station: request.station.clone(),
+        };
         let protocol = request.offer.as_ref().map_or("none", Offer::protocol);
         let mschap = match &request.offer {
             Some(Offer::MsChap2(proof)) => Some(proof.identifier),
@@ -300,6 +307,7 @@ impl Exchange {
             request,
             setting,
             identity: Arc::new(identity),
+            subject: Arc::new(subject),
             key,
             id: AttemptId(draw(entropy)),
             protocol,
@@ -321,6 +329,11 @@ impl Exchange {
     /// The correlation id: the attempt's own as soon as the exchange knows of one that is under way.
     pub fn id(&self) -> AttemptId {
         self.facts.id
+    }
+
+    /// The user, and where they sign in.
+    pub fn subject(&self) -> &Arc<Subject> {
+        &self.facts.subject
     }
 
     /// Whether nothing more is expected of it.
@@ -367,7 +380,7 @@ impl Facts {
     }
 
     fn tell(&self, step: Step, turn: &mut Turn<'_>) {
-        turn.emit(Event::Step { id: self.id, step });
+        turn.emit(Event::Step { id: self.id, subject: self.subject.clone(), step });
     }
 
     fn transition(&self, change: Change) -> Box<Transition> {

@@ -89,7 +89,7 @@ pub(super) async fn begin(inner: Arc<Inner>, question: BeginQuestion, sync: bool
         begin.body().map(Bytes::from)
     };
     if let Err(fault) = body() {
-        tracing::warn!(attempt = %question.id, factor = &*inner.name, user = ?question.user.canonical, upn = shown(asked.upn),
+        tracing::warn!(attempt = %question.id, factor = &*inner.name, user = question.user.canonical, upn = shown(asked.upn),
             reason_id = Reason::UpnUnusable.id(), "not asked: {fault}");
         return BeginAnswer::Denied(Reason::UpnUnusable);
     }
@@ -368,7 +368,7 @@ impl Inner {
                     session = text(session),
                     value = shown(answer.value()),
                     authentication_result = text(answer.authentication_result.as_deref()),
-                    message = text(answer.message.as_deref()),
+                    said = text(answer.message.as_deref()),
                     retry = text(answer.retry.as_deref()),
                     status = 200,
                     took = took.as_secs_f64(),
