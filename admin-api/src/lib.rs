@@ -10,6 +10,7 @@ use gateway_core::attempt::record::AttemptId;
 use gateway_core::event::Event;
 use gateway_core::time::Timestamp;
 use serde::Serialize;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +38,10 @@ pub trait Control: Send + Sync {
 
     /// Whether whoever shows `token` may give orders.
     fn doorman(&self, token: Option<&[u8]>) -> Doorman;
+
+    /// Writes down that the bearer of the token gave a command, from this address. `false`: it cannot be written, and the command must
+    /// not be done.
+    fn audit(&self, from: Option<SocketAddr>, command: &str) -> bool;
 
     /// New sign-ins are left to other nodes from now on; running ones finish within `deadline`, or what is configured; then the
     /// process ends.
@@ -141,6 +146,11 @@ mod tests {
 
         fn doorman(&self, token: Option<&[u8]>) -> Doorman {
             Doorman::of(token, self.store_ok.then_some(b"the token".as_slice()))
+        }
+
+        fn audit(&self, _: Option<SocketAddr>, command: &str) -> bool {
+            assert!(command.starts_with("drain"));
+            true
         }
 
         fn drain(&self, deadline: Option<Duration>) -> Draining {

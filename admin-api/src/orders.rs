@@ -149,6 +149,12 @@ async fn drain(request: HttpRequest, payload: web::Payload, control: web::Data<d
     if order.deadline_seconds.is_some_and(|seconds| !DEADLINES.contains(&seconds)) {
         return problem(StatusCode::BAD_REQUEST, "bad-request", "deadline_seconds is a number from 1 to 600.");
     }
+    let seconds = order.deadline_seconds.map(|seconds| format!(" deadline={seconds}")).unwrap_or_default();
+    if !control.audit(request.peer_addr(), &format!("drain{seconds}")) {
+        let detail =
+            "The audit cannot be written, and what is not audited is not done: look at the disk of audit.folder.";
+        return problem(StatusCode::SERVICE_UNAVAILABLE, "not-audited", detail);
+    }
     let draining = control.drain(order.deadline_seconds.map(Duration::from_secs));
     tracing::info!(from = from(&request), "a drain was ordered over HTTP");
     HttpResponse::Accepted().insert_header((CACHE_CONTROL, "no-store")).json(json!({

@@ -24,6 +24,7 @@ use gateway_core::exchange::Setting;
 use gateway_core::identity::Rules;
 use gateway_core::secret::Secret;
 use gateway_core::time::Timestamp;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -424,6 +425,13 @@ impl Control for Node {
         };
         self.observer.metrics.orders_refused.with_label_values(&[why]).inc();
         doorman
+    }
+
+    fn audit(&self, from: Option<SocketAddr>, command: &str) -> bool {
+        let by = Order::Http { from, token: "admin.token_file" };
+        let event = Event::Node(NodeEvent::Ordered { by, command: command.to_owned() });
+        let put = self.observer.record(event, clock::now());
+        put && self.observer.audit.trouble().is_none_or(|trouble| trouble.is_ok())
     }
 
     fn drain(&self, deadline: Option<Duration>) -> Draining {

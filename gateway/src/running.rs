@@ -239,6 +239,7 @@ impl Running {
             let _ = arbiter.join();
         }
         self.node.accounting.stop();
+        self.node.observer.tell_sums(clock::now());
         self.node.observer.observe(Event::Node(NodeEvent::Stopped), clock::now());
         self.node.observer.audit.stop();
         let left = self.node.in_progress();

@@ -170,7 +170,7 @@ fn fields_are_plain_json() {
 
 #[test]
 fn entra_lines_are_plain_json() {
-    let cloud = entra_cloud::Cloud::start();
+    let cloud = entra_cloud::Cloud::start(entra_cloud::Settings::default());
     let users = ["approve", "deny", "totp", "unregistered", "wrongvalue"];
     let gateway = tests::entra::setup(&cloud, &users).set("telemetry.log_level", "trace").start();
     for user in users {

@@ -101,7 +101,11 @@ fn the_seeds_get_far() {
     assert!(fuzz::seeds::session_reports().iter().all(|octets| Report::decode(octets, 1).is_ok()));
     assert!(fuzz::seeds::entra_sessions().iter().all(|octets| Session::decode(octets).is_some()));
     let lines = fuzz::seeds::accounting_lines();
-    assert!(lines.iter().all(|octets| gateway::accounting::reload::Line::read(octets).is_some()));
+    assert!(
+        lines
+            .iter()
+            .all(|octets| <gateway::accounting::reload::Line as gateway::durable::ReadLine>::read(octets).is_some())
+    );
     assert!(fuzz::seeds::entra_tokens().iter().filter(|octets| token::read(octets).is_some()).count() == 2);
     let read = |octets: &&Vec<u8>| read_begin(octets).is_ok() || read_end(octets).is_ok();
     assert!(fuzz::seeds::entra_answers().iter().filter(read).count() > 20);
