@@ -36,8 +36,53 @@ fn what_was_refused_before_any_work_is_asked_again() {
     let busy = |status, after| Fault::Status { status, retry_after: after, html: false };
     begin_fault(busy(429, Some(Duration::from_secs(1))), Times::Next(1), accepted(), 1);
     begin_fault(busy(503, None), Times::Next(2), accepted(), 1);
-    begin_fault(busy(429, Some(Duration::from_secs(3_600))), Times::Always, refused("provider_overloaded"), 0);
     begin_fault(busy(503, None), Times::Always, refused("provider_overloaded"), 0);
+}
+
+#[test]
+fn patience_is_kept_for_the_user() {
+    let cloud = cloud();
+    let gateway = start(&cloud);
+    let busy = Fault::Status { status: 429, retry_after: Some(Duration::from_secs(8)), html: false };
+    cloud.fault(Operation::Begin, busy, Times::Next(1));
+    // Longer than the attempt has time.
+    assert_eq!(sign_in(&gateway, "approve"), refused("provider_overloaded"));
+    assert_eq!(sign_in(&gateway, "approve"), refused("provider_overloaded"));
+    assert_eq!(cloud.requests(Operation::Begin), 1, "nobody asks before the time");
+    tests::eventually("then all is well", || (sign_in(&gateway, "approve") == accepted()).then_some(()));
+    assert_eq!(cloud.prompts(&upn("approve")), 1);
+}
+
+#[test]
+fn code_that_cannot_be_judged_is_refused() {
+    for (fault, reason) in [
+        (Fault::CloseAfterReading, "outcome_unknown"),
+        (Fault::CloseBeforeReading, "outcome_unknown"),
+        (Fault::Status { status: 500, retry_after: None, html: true }, "outcome_unknown"),
+        (Fault::Html, "outcome_unknown"),
+        (Fault::Redirect, "outcome_unknown"),
+        (Fault::Status { status: 429, retry_after: Some(Duration::from_secs(60)), html: false }, "provider_overloaded"),
+    ] {
+        let cloud = cloud();
+        let gateway = start(&cloud);
+        let name = format!("{fault:?}");
+        cloud.fault(Operation::End, fault, Times::Always);
+        let mut nas = gateway.nas();
+        let challenge = nas.ask(&tests::entra::password("totp"));
+        let code = nas.encode(&tests::entra::answer("totp", "12345678", &challenge));
+        nas.send(&code);
+        nas.await_reply(&code, Duration::from_secs(20)).expect(&name).expect(gateway_core::radius::Code::ACCESS_REJECT);
+        assert_eq!(gateway.await_sign_in_lines(1)[0]["reason"], reason, "{name}");
+        assert_eq!(cloud.requests(Operation::End), 1, "{name}: a code is sent once");
+        // The NAS repeats the packet, and then somebody the code.
+        nas.send(&code);
+        nas.await_reply(&code, Duration::from_secs(20))
+            .expect("the same")
+            .expect(gateway_core::radius::Code::ACCESS_REJECT);
+        let again = nas.ask(&tests::entra::answer("totp", "12345678", &challenge));
+        again.expect(gateway_core::radius::Code::ACCESS_REJECT);
+        assert_eq!(cloud.requests(Operation::End), 1, "{name}: and never again");
+    }
 }
 
 #[test]
@@ -101,13 +146,13 @@ fn the_token_never_leaves_for_another_host() {
     cloud.person(&upn("totp")).force(None);
     assert_eq!(sign_in_with(&gateway, "totp", || "12345678".into()), refused("wrong_code"));
     assert_eq!(cloud.elsewhere(), 0, "nobody asked the other host");
-    // A redirection is no answer: the code is judged again when the NAS repeats it, at the same host.
+    // A redirection is no answer.
     cloud.fault(Operation::End, Fault::Redirect, Times::Always);
     let mut nas = gateway.nas();
     let challenge = nas.ask(&tests::entra::password("totp"));
     let code = nas.encode(&tests::entra::answer("totp", "12345678", &challenge));
     nas.send(&code);
-    gateway.await_metrics("it is not answered", |metrics| metrics.ended("silence") == 1);
+    gateway.await_metrics("it is refused", |metrics| metrics.ended("reject") == 2);
     assert_eq!(cloud.elsewhere(), 0);
 }
 

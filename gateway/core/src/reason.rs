@@ -240,7 +240,7 @@ reasons! {
          shared secret.",
         "Compare the shared secret; if it agrees, somebody forges packets.";
     ProtocolWithoutCode = "ORT-419", "protocol_without_code", Node,
-        "The user has codes only, and CHAP and MS-CHAPv2 cannot carry one.",
+        "A code is wanted, and CHAP and MS-CHAPv2 cannot carry one.",
         "Register a push or a call for the user, or set the NAS to PAP.";
     PromptDenied = "ORT-420", "prompt_denied", User,
         "The user denied the push, or hung up the call.",
@@ -310,8 +310,8 @@ reasons! {
         "The provider refused a fresh token; nobody was prompted.",
         "Check that both service principals are enabled and that resource_host belongs to the cloud.";
     ProviderOverloaded = "ORT-441", "provider_overloaded", BackEnd,
-        "The provider asked for patience until there was no time left; nobody was prompted.",
-        "Sign in again later. If it stays so, ask the provider.";
+        "The provider asked for patience (status 429 or 503) for longer than there was time; nobody was prompted by this question.",
+        "Sign in again later: nobody asks for this user before the time that Retry-After named. If it stays so, ask the provider.";
     OutcomeUnknown = "ORT-442", "outcome_unknown", BackEnd,
         "A question was sent to the provider and no usable answer came back (HTTPS_COMMUNICATION_ERROR). The user may have been \
          prompted, so that it is not asked again.",
@@ -341,8 +341,8 @@ reasons! {
         "The provider refused the question itself (InvalidParameter, VersionNotSupported).",
         "If it happens to one user, look at the registered methods; otherwise report it with the log line.";
     ProviderFault = "ORT-451", "provider_fault", BackEnd,
-        "The provider has a fault of its own (InternalError).",
-        "Sign in again later.";
+        "The provider has a fault of its own: InternalError, or a token endpoint that answers with a status from 500 on.",
+        "Sign in again later. If it stays so, see the provider's service health.";
     CodeMalformed = "ORT-452", "code_malformed", User,
         "What was typed is no code of 2 to 8 digits; the provider was not asked (REQUEST_MISSING_CODE).",
         "Sign in again and type the digits alone.";
@@ -350,6 +350,10 @@ reasons! {
         "The user asked for a code in a text message, which the NAS cannot ask for: the sign-in ends here, and the next one \
          brings the code.",
         "Nothing is wrong, if the user signs in again with the code. A NAS that shows questions needs no appended_code.";
+    TokenEndpointForeign = "ORT-454", "token_endpoint_foreign", BackEnd,
+        "What answers at the address of the token endpoint does not speak as one: a redirect, a page of HTML, an answer without `error`, \
+         or status 200 without a token.",
+        "The log line has its status and beginning: check sts or cloud, the proxy and its sign-in page, and name resolution.";
     PromptReported = "ORT-460", "prompt_reported", User,
         "The user reported the sign-in as fraud. Nobody is prompted for this user until an operator lifts that.",
         "Somebody else knows the password: change it, then lift the hold.";

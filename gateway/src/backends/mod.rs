@@ -121,7 +121,13 @@ impl Backends {
                     let same = old.and_then(|old| old.entra.get(&name)).filter(|old| old.factor() == entra);
                     let loaded = match same {
                         Some(same) => Ok(same.clone()),
-                        None => EntraBackEnd::load(name.clone(), entra.clone(), outside, metrics),
+                        None => EntraBackEnd::load(
+                            name.clone(),
+                            config.cluster.node_id.clone(),
+                            entra.clone(),
+                            outside,
+                            metrics,
+                        ),
                     };
                     match loaded {
                         Ok(loaded) => {

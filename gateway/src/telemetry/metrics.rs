@@ -229,7 +229,9 @@ impl Metrics {
             mfa_requests: counters(
                 r,
                 "orthrus_mfa_requests_total",
-                "Answers of second factors; result is challenge, right, or the label of a reason.",
+                "Questions to second factors and their answers. Of method code, result is challenge (a code was asked for), right, or \
+                 the label of a reason. Of method prompt it is sent (the provider was asked to begin, whether or not it then wanted a \
+                 code instead), approved, unregistered_passed (let in without a second factor), or the label of a reason.",
                 &["provider", "method", "result"],
             )?,
             mfa_wait: histograms(

@@ -126,12 +126,14 @@ pub struct Driver {
     prompt: Box<Prompt>,
     stage: Stage,
     asked: Timestamp,
+    /// Why the polls since the last answer had none.
+    missed: Option<Reason>,
 }
 
 impl Driver {
     /// For a prompt that was claimed; feed it [`Input::Start`].
     pub fn new(prompt: Box<Prompt>, now: Timestamp) -> Self {
-        Self { prompt, stage: Stage::Fresh, asked: now }
+        Self { prompt, stage: Stage::Fresh, asked: now, missed: None }
     }
 
     /// What it drives.
@@ -179,8 +181,19 @@ impl Driver {
                 PollAnswer::Denied(Reason::SessionExpired) if self.prompt.session.is_some() => {
                     self.answered(Err(Reason::AnswerDiedWithOwner), now, effects)
                 }
+                // The provider forgets a session once it has told its outcome, and that answer was lost.
+                PollAnswer::Denied(Reason::SessionExpired) if let Some(missed) = self.missed => {
+                    self.answered(Err(missed), now, effects)
+                }
                 PollAnswer::Denied(reason) => self.answered(Err(reason), now, effects),
-                PollAnswer::Waiting | PollAnswer::Unavailable(_) => self.wait(session, load, now, effects),
+                PollAnswer::Waiting => {
+                    self.missed = None;
+                    self.wait(session, load, now, effects)
+                }
+                PollAnswer::Unavailable(reason) => {
+                    self.missed = Some(reason);
+                    self.wait(session, load, now, effects)
+                }
             },
 
             (Stage::Settling(verdict), Input::Applied(Ok(outcome))) => {
@@ -204,7 +217,8 @@ impl Driver {
             // The code was offered long enough; its challenge has a deadline of its own.
             (Stage::Offering, Input::Wake) => self.superseded(effects),
             (Stage::Beginning | Stage::Saving(_) | Stage::Waiting(_) | Stage::Polling(_), Input::Wake) => {
-                self.answered(Err(Reason::PromptUnanswered), now, effects)
+                // Where the provider could not be asked to the end, the user is not the one who did not answer.
+                self.answered(Err(self.missed.unwrap_or(Reason::PromptUnanswered)), now, effects)
             }
             (stage, _) => stage,
         }

@@ -56,9 +56,8 @@ impl Facts {
             let secret = match offer {
                 Some(Offer::Pap(secret)) => Some(secret),
                 None if state.kind == Kind::Collect => None,
-                Some(Offer::Chap(_) | Offer::MsChap2(_)) | None => {
-                    return self.refuse(Reason::UnsupportedProtocol, turn);
-                }
+                Some(Offer::Chap(_) | Offer::MsChap2(_)) => return self.refuse(Reason::ProtocolWithoutCode, turn),
+                None => return self.refuse(Reason::UnsupportedProtocol, turn),
             };
             if state.kind == Kind::Collect && !self.may_collect(secret.as_ref()) {
                 return self.refuse(Reason::CollectUnproved, turn);

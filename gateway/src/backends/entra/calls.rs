@@ -17,7 +17,7 @@ use gateway_core::factor::entra::{
     Answer, Asked, AskedAgain, Begin, End, Session, begun, code_digits, code_judged, polled, read_begin, read_end,
     results, shown,
 };
-use gateway_core::factor::{BeginAnswer, BeginQuestion, CodeAnswer, PollAnswer, PollQuestion};
+use gateway_core::factor::{Approval, BeginAnswer, BeginQuestion, CodeAnswer, PollAnswer, PollQuestion};
 use gateway_core::reason::Reason;
 use gateway_core::secret::Secret;
 use gateway_core::time::Timestamp;
@@ -37,8 +37,14 @@ struct Call<'a> {
     id: AttemptId,
     operation: &'static str,
     endpoint: &'static str,
+    /// Who is asked about.
+    user: &'a str,
+    /// The session that is asked about.
+    session: Option<&'a str>,
     /// A person is waited for.
     held: bool,
+    /// It is put again by itself, later: where the service asks for patience, nobody waits here.
+    comes_again: bool,
     until: Instant,
     host: &'a str,
     path: &'a str,
@@ -97,7 +103,10 @@ pub(super) async fn begin(inner: Arc<Inner>, question: BeginQuestion, sync: bool
         id: question.id,
         operation: Begin::OPERATION,
         endpoint: "begin",
+        user: asked.upn,
+        session: None,
         held: sync,
+        comes_again: false,
         until: Instant::now() + patience,
         host: &factor.hosts.mfa,
         path: &inner.begin_path,
@@ -110,8 +119,15 @@ pub(super) async fn begin(inner: Arc<Inner>, question: BeginQuestion, sync: bool
     };
     match read_begin(&reply) {
         Ok(read) => {
-            inner.told(&call, "begin", asked.upn, &read.answer, read.session.as_deref(), asking.elapsed());
-            begun(&asked, read)
+            inner.succeeded();
+            inner.told(&call, "begin", &read.answer, read.session.as_deref(), asking.elapsed());
+            let answer = begun(&asked, read);
+            if answer == BeginAnswer::Approved(Approval::Unregistered) {
+                tracing::warn!(attempt = %question.id, factor = &*inner.name, node = &*inner.node,
+                    user = &*question.user.canonical, upn = shown(asked.upn),
+                    "passed without a second factor: the user has registered none, and unregistered = \"allow_by_code\" lets them in");
+            }
+            answer
         }
         Err(fault) => {
             inner.unreadable(&call, &fault.to_string(), reply.len());
@@ -151,7 +167,7 @@ fn wants_code(inner: &Inner, question: &BeginQuestion) -> bool {
 pub(super) async fn poll(inner: Arc<Inner>, question: PollQuestion) -> PollAnswer {
     let Some(session) = Session::decode(&question.session) else { return PollAnswer::Denied(Reason::SessionExpired) };
     let end = End { session: &session.id, context: session.context, code: None, upn: &session.upn };
-    let call = inner.end_call(question.id);
+    let call = Call { comes_again: true, ..inner.end_call(question.id, &session.upn, &session.id) };
     let asking = std::time::Instant::now();
     let reply = match put(&inner, &call, || end.body().map(secret_body).unwrap_or_default()).await {
         Ok(reply) => reply,
@@ -159,7 +175,8 @@ pub(super) async fn poll(inner: Arc<Inner>, question: PollQuestion) -> PollAnswe
     };
     match read_end(&reply) {
         Ok(answer) => {
-            inner.told(&call, "poll", &session.upn, &answer, Some(&session.id), asking.elapsed());
+            inner.succeeded();
+            inner.told(&call, "poll", &answer, Some(&session.id), asking.elapsed());
             polled(&AskedAgain { upn: &session.upn, upn_echo: inner.factor.upn_echo }, &answer)
         }
         Err(fault) => {
@@ -169,12 +186,17 @@ pub(super) async fn poll(inner: Arc<Inner>, question: PollQuestion) -> PollAnswe
     }
 }
 
-/// Has a code judged.
+/// Has a code judged: one question, whatever comes of it. Where nobody can tell what it came to, the session is over, since a
+/// second question with the same code could be judged twice.
 pub(super) async fn check_code(inner: Arc<Inner>, id: AttemptId, session: Vec<u8>, code: Secret) -> CodeAnswer {
     let Some(digits) = code_digits(&code) else { return CodeAnswer::Ended(Reason::CodeMalformed) };
     let Some(session) = Session::decode(&session) else { return CodeAnswer::Ended(Reason::SessionExpired) };
     let end = End { session: &session.id, context: session.context, code: Some(digits), upn: &session.upn };
-    let first = judge(&inner, &inner.end_call(id), &end).await;
+    let call = inner.end_call(id, &session.upn, &session.id);
+    let first = match judge(&inner, &call, &end).await {
+        Ok(answer) => answer,
+        Err(reason) => return CodeAnswer::Ended(reason),
+    };
     let follow = inner.factor.follow_affinity_url == FollowAffinityUrl::OnInvalidSession;
     if !follow || first != CodeAnswer::Ended(Reason::SessionExpired) {
         return first;
@@ -185,28 +207,26 @@ pub(super) async fn check_code(inner: Arc<Inner>, id: AttemptId, session: Vec<u8
             "the session is unknown, and AffinityUrl leads nowhere that affinity_hosts allows");
         return first;
     };
-    let call = Call { host: &host, path: &path, ..inner.end_call(id) };
-    match judge(&inner, &call, &end).await {
-        // The first answer stands: the session is over, wherever the address led.
-        CodeAnswer::Unavailable(_) => first,
-        second => second,
-    }
+    let call = Call { host: &host, path: &path, ..inner.end_call(id, &session.upn, &session.id) };
+    // Where it leads nowhere the first answer stands: the session is over.
+    judge(&inner, &call, &end).await.unwrap_or(first)
 }
 
-async fn judge(inner: &Arc<Inner>, call: &Call<'_>, end: &End<'_>) -> CodeAnswer {
+async fn judge(inner: &Arc<Inner>, call: &Call<'_>, end: &End<'_>) -> Result<CodeAnswer, Reason> {
     let asking = std::time::Instant::now();
     let reply = match put(inner, call, || end.body().map(secret_body).unwrap_or_default()).await {
         Ok(reply) => reply,
-        Err(Undone::NotAsked(reason) | Undone::Unknown(reason)) => return CodeAnswer::Unavailable(reason),
+        Err(Undone::NotAsked(reason) | Undone::Unknown(reason)) => return Err(reason),
     };
     match read_end(&reply) {
         Ok(answer) => {
-            inner.told(call, "code", end.upn, &answer, Some(end.session), asking.elapsed());
-            code_judged(&AskedAgain { upn: end.upn, upn_echo: inner.factor.upn_echo }, &answer)
+            inner.succeeded();
+            inner.told(call, "code", &answer, Some(end.session), asking.elapsed());
+            Ok(code_judged(&AskedAgain { upn: end.upn, upn_echo: inner.factor.upn_echo }, &answer))
         }
         Err(fault) => {
             inner.unreadable(call, &fault.to_string(), reply.len());
-            CodeAnswer::Unavailable(Reason::OutcomeUnknown)
+            Err(Reason::OutcomeUnknown)
         }
     }
 }
@@ -216,6 +236,15 @@ async fn judge(inner: &Arc<Inner>, call: &Call<'_>, end: &End<'_>) -> CodeAnswer
 async fn put(inner: &Arc<Inner>, call: &Call<'_>, body: impl Fn() -> Bytes) -> Result<Vec<u8>, Undone> {
     if !inner.admit() {
         return Err(Undone::NotAsked(Reason::BreakerOpen));
+    }
+    let waits = (call.endpoint, call.user.to_lowercase());
+    if let Some(left) = { inner.waits().left(&waits, clock::now()) }
+        && (call.comes_again || !pause(call.until, left).await)
+    {
+        let left = left.as_secs();
+        tracing::debug!(attempt = %call.id, factor = &*inner.name, operation = call.operation, upn = shown(call.user),
+            left, "not asked: the service asked for patience");
+        return Err(Undone::NotAsked(Reason::ProviderOverloaded));
     }
     let (mut tries, mut renewed) = (0, false);
     loop {
@@ -231,6 +260,7 @@ async fn put(inner: &Arc<Inner>, call: &Call<'_>, body: impl Fn() -> Bytes) -> R
             headers: headers(inner, call.id, &token),
             body: body(),
             until: call.until,
+            answer_within: (!call.held).then_some(inner.factor.request_timeout),
         };
         let begun = std::time::Instant::now();
         let outcome = post(inner.pool_for(call.host), question).await;
@@ -244,7 +274,7 @@ async fn put(inner: &Arc<Inner>, call: &Call<'_>, body: impl Fn() -> Bytes) -> R
                 inner.meters.asked(call.endpoint, &Came::NotAsked, took);
                 inner.failed();
                 let again = tries < TRIES && pause(call.until, PAUSE).await;
-                inner.undone(call, &what, took, again);
+                inner.undone(call, None, &what, took, again);
                 if again {
                     continue;
                 }
@@ -253,37 +283,38 @@ async fn put(inner: &Arc<Inner>, call: &Call<'_>, body: impl Fn() -> Bytes) -> R
             Err(Failure::Lost(what)) => {
                 inner.meters.asked(call.endpoint, &Came::Lost, took);
                 inner.failed();
-                inner.undone(call, &what, took, false);
+                inner.undone(call, None, &what, took, false);
                 return Err(Undone::Unknown(Reason::OutcomeUnknown));
             }
             Err(Failure::Late) => {
                 inner.meters.asked(call.endpoint, &Came::Late, took);
                 // A person who does not answer is no failure of Microsoft's.
                 if call.held {
-                    inner.undone(call, "abandoned: the attempt's time is over", took, false);
+                    inner.undone(call, None, "abandoned: the attempt's time is over", took, false);
                     return Err(Undone::Unknown(Reason::PromptUnanswered));
                 }
                 inner.failed();
-                inner.undone(call, "request_timeout is over", took, false);
+                inner.undone(call, None, "request_timeout is over", took, false);
                 return Err(Undone::Unknown(Reason::OutcomeUnknown));
             }
         };
         match assumed::connector_http_errors(status) {
-            Status::Answer => {
-                inner.succeeded();
-                return Ok(body);
-            }
+            // Whether the service works shows when the answer has been read.
+            Status::Answer => return Ok(body),
             Status::StaleToken => {
                 inner.tokens.forget(&token);
-                inner.undone(call, "status 401: the token is not taken", took, !renewed);
+                inner.undone(call, Some(status), "the token is not taken", took, !renewed);
                 if std::mem::replace(&mut renewed, true) {
                     return Err(Undone::NotAsked(Reason::ProviderRefusedToken));
                 }
             }
             Status::Later => {
+                if let Some(wait) = retry_after {
+                    inner.waits().ask(waits.clone(), wait, clock::now());
+                }
                 let wait = retry_after.unwrap_or(PAUSE);
-                let again = tries < TRIES && pause(call.until, wait).await;
-                inner.undone(call, &format!("status {status}: later"), took, again);
+                let again = tries < TRIES && !call.comes_again && pause(call.until, wait).await;
+                inner.undone(call, Some(status), "the service asks for patience", took, again);
                 if !again {
                     inner.failed();
                     return Err(Undone::NotAsked(Reason::ProviderOverloaded));
@@ -291,7 +322,7 @@ async fn put(inner: &Arc<Inner>, call: &Call<'_>, body: impl Fn() -> Bytes) -> R
             }
             Status::Unknown => {
                 inner.failed();
-                inner.undone(call, &format!("status {status}"), took, false);
+                inner.undone(call, Some(status), "a status that says nothing of what was done", took, false);
                 return Err(Undone::Unknown(Reason::OutcomeUnknown));
             }
         }
@@ -325,12 +356,15 @@ fn headers(inner: &Inner, id: AttemptId, token: &Secret) -> HeaderMap {
 }
 
 impl Inner {
-    fn end_call(&self, id: AttemptId) -> Call<'_> {
+    fn end_call<'a>(&'a self, id: AttemptId, user: &'a str, session: &'a str) -> Call<'a> {
         Call {
             id,
             operation: End::OPERATION,
             endpoint: "end",
+            user,
+            session: Some(session),
             held: false,
+            comes_again: false,
             until: Instant::now() + self.patience(),
             host: &self.factor.hosts.mfa,
             path: &self.end_path,
@@ -343,17 +377,10 @@ impl Inner {
     }
 
     /// One line for each answer.
-    fn told(
-        &self,
-        call: &Call<'_>,
-        operation: &str,
-        sent: &str,
-        answer: &Answer,
-        session: Option<&str>,
-        took: Duration,
-    ) {
+    fn told(&self, call: &Call<'_>, operation: &str, answer: &Answer, session: Option<&str>, took: Duration) {
+        let sent = call.user;
         if let Some(echoed) = answer.upn.as_deref().filter(|echoed| !assumed::upn_echo_equal(sent, echoed)) {
-            tracing::warn!(attempt = %call.id, factor = &*self.name, operation = call.operation, sent = shown(sent),
+            tracing::warn!(attempt = %call.id, factor = &*self.name, node = &*self.node, operation = call.operation, sent = shown(sent),
                 echoed = shown(echoed), "the answer names another user (upn_echo)");
         }
         let known = results::find(answer.value());
@@ -364,7 +391,9 @@ impl Inner {
                 tracing::$level!(
                     attempt = %call.id,
                     factor = &*self.name,
+                    node = &*self.node,
                     operation = call.operation,
+                    upn = shown(sent),
                     session = text(session),
                     value = shown(answer.value()),
                     authentication_result = text(answer.authentication_result.as_deref()),
@@ -385,14 +414,17 @@ impl Inner {
 
     fn unreadable(&self, call: &Call<'_>, fault: &str, length: usize) {
         self.failed();
-        tracing::error!(attempt = %call.id, factor = &*self.name, operation = call.operation, length, status = 200,
+        let session = call.session.unwrap_or_default();
+        tracing::error!(attempt = %call.id, factor = &*self.name, node = &*self.node, operation = call.operation,
+            upn = shown(call.user), session = shown(session), length, status = 200,
             reason_id = Reason::OutcomeUnknown.id(), "the answer cannot be read: {fault}");
     }
 
     /// One line for each question without an answer.
-    fn undone(&self, call: &Call<'_>, what: &str, took: Duration, again: bool) {
+    fn undone(&self, call: &Call<'_>, status: Option<u16>, what: &str, took: Duration, again: bool) {
         let (what, then) = (shown(what), if again { "; asking again" } else { "" });
-        tracing::warn!(attempt = %call.id, factor = &*self.name, operation = call.operation, host = call.host,
+        tracing::warn!(attempt = %call.id, factor = &*self.name, node = &*self.node, operation = call.operation,
+            upn = shown(call.user), session = shown(call.session.unwrap_or_default()), status, host = call.host,
             took = took.as_secs_f64(), "no answer: {what}{then}");
     }
 

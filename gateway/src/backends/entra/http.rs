@@ -3,8 +3,10 @@
 
 use super::connect::{Body, chain};
 use super::pool::{Lease, Pool, Stream};
+use crate::clock;
 use bytes::Bytes;
 use gateway_core::factor::entra::LARGEST;
+use gateway_core::limit::patience::retry_after;
 use gateway_core::secret::Secret;
 use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream};
@@ -21,7 +23,7 @@ use tokio::time::Instant;
 pub(super) struct Reply {
     /// The status.
     pub(super) status: u16,
-    /// `Retry-After`, where it gives seconds.
+    /// How long `Retry-After` asks to wait.
     pub(super) retry_after: Option<Duration>,
     /// The body.
     pub(super) body: Vec<u8>,
@@ -47,6 +49,8 @@ pub(super) struct Post<'a> {
     pub(super) body: Bytes,
     /// When to give up.
     pub(super) until: Instant,
+    /// How long the answer may take once the question has a connection; `None`: until then.
+    pub(super) answer_within: Option<Duration>,
 }
 
 /// A body that is wiped when it has been sent.
@@ -74,10 +78,12 @@ enum Asked {
 /// Puts a question. While it waits for an answer over HTTP/2, which may take a person's time, it keeps little: whatever is needed only
 /// before or after is in a box of its own.
 pub(super) fn post(pool: Arc<Pool>, post: Post<'_>) -> impl Future<Output = Result<Reply, Failure>> {
-    let until = post.until;
+    let (until, answer_within) = (post.until, post.answer_within);
     let asking = Box::pin(ask(pool.clone(), post));
     async move {
-        let (stream, answer) = match asking.await? {
+        let asked = asking.await?;
+        let until = answer_within.map_or(until, |within| until.min(Instant::now() + within));
+        let (stream, answer) = match asked {
             Asked::Two(stream, answer) => (stream, answer),
             Asked::One(sender, request) => return Box::pin(one(&pool, sender, *request, until)).await,
         };
@@ -98,7 +104,7 @@ pub(super) fn post(pool: Arc<Pool>, post: Post<'_>) -> impl Future<Output = Resu
 
 /// Finds a connection, and over HTTP/2 sends the question.
 async fn ask(pool: Arc<Pool>, post: Post<'_>) -> Result<Asked, Failure> {
-    let Post { host, path, content_type, headers, body, until } = post;
+    let Post { host, path, content_type, headers, body, until, .. } = post;
     let lease = match tokio::time::timeout_at(until, pool.lease()).await {
         Ok(Ok(lease)) => lease,
         Ok(Err(failure)) => return Err(Failure::NotAsked((&*failure).into())),
@@ -165,7 +171,7 @@ impl Reply {
     fn of<B>(response: &Response<B>) -> Result<Self, String> {
         let status = response.status().as_u16();
         let text = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-        let retry_after = text(header::RETRY_AFTER).and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
+        let retry_after = text(header::RETRY_AFTER).and_then(|text| retry_after(text, clock::now()));
         if text(header::CONTENT_ENCODING).is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
             return Err(format!("status {status} with a packed body, which was not asked for"));
         }

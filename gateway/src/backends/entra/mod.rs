@@ -24,6 +24,7 @@ use gateway_core::factor::entra::{Begin, End, assumed, token};
 use gateway_core::factor::{BeginAnswer, BeginQuestion, CodeAnswer, CodeQuestion, Enrolment, PollAnswer, PollQuestion};
 use gateway_core::identity::Identity;
 use gateway_core::limit::breaker::Breaker;
+use gateway_core::limit::patience::Patience;
 use gateway_core::reason::Reason;
 use gateway_core::time::Timestamp;
 use meters::Meters;
@@ -37,6 +38,9 @@ use tokio::runtime::Handle;
 /// How long before its end a certificate is warned of.
 const ENDS_SOON: Duration = Duration::from_secs(30 * 86_400);
 
+/// Waits that are remembered at a time; with more, those that end first are forgotten.
+const WAITS: usize = 10_000;
+
 /// One configured tenant.
 #[derive(Clone)]
 pub struct EntraBackEnd {
@@ -46,6 +50,8 @@ pub struct EntraBackEnd {
 
 struct Inner {
     name: Arc<str>,
+    /// This node, for the lines of its calls.
+    node: Arc<str>,
     factor: Arc<EntraFactor>,
     certificates: Certificates,
     authorities: Option<Watched<String>>,
@@ -62,12 +68,18 @@ struct Inner {
     end_path: String,
     tokens: Tokens,
     breaker: Mutex<Breaker>,
+    /// Users whom the service does not want to be asked about for a while, by operation.
+    patience: Mutex<Patience<(&'static str, String)>>,
     meters: Meters,
     /// When the certificates were last told of, in seconds.
     told: AtomicU64,
 }
 
 impl Inner {
+    fn waits(&self) -> MutexGuard<'_, Patience<(&'static str, String)>> {
+        self.patience.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -150,6 +162,7 @@ impl EntraBackEnd {
     /// All faults, each with its path.
     pub fn load(
         name: Arc<str>,
+        node: Arc<str>,
         factor: Arc<EntraFactor>,
         outside: &Outside,
         metrics: &Arc<Metrics>,
@@ -187,9 +200,11 @@ impl EntraBackEnd {
             end_path: path(End::OPERATION),
             tokens: Tokens::default(),
             breaker: Mutex::new(Breaker::new(factor.breaker_failures, factor.breaker_pause)),
+            patience: Mutex::new(Patience::new(WAITS)),
             meters: Meters::new(name.clone(), metrics.clone()),
             told: AtomicU64::new(0),
             name,
+            node,
             certificates,
             authorities,
             connector,
@@ -260,7 +275,8 @@ impl SecondFactor for EntraBackEnd {
         let CodeQuestion { id, session, code, .. } = question;
         let work = calls::check_code(self.inner.clone(), *id, session.clone(), code.duplicate());
         let task = Task::begin(&handle, work);
-        Answer::Later(Box::pin(async move { task.await.unwrap_or(CodeAnswer::Unavailable(Reason::Unexpected)) }))
+        // A task that died may have asked, and a code is never sent twice.
+        Answer::Later(Box::pin(async move { task.await.unwrap_or(CodeAnswer::Ended(Reason::Unexpected)) }))
     }
 
     fn reload_if_changed(&self) -> Reload {

@@ -117,7 +117,7 @@ impl Bench {
     fn new(cloud: &Cloud, lines: &str) -> Self {
         let (folder, factor) = configured(cloud, lines);
         let metrics = Arc::new(Metrics::new().unwrap());
-        let factor = EntraBackEnd::load("phone".into(), factor, &Outside::default(), &metrics);
+        let factor = EntraBackEnd::load("phone".into(), "node".into(), factor, &Outside::default(), &metrics);
         let factor = factor.unwrap_or_else(|faults| panic!("{faults:?}"));
         // An arbiter is a runtime of one thread.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -393,19 +393,51 @@ fn refused_tokens_are_told_apart() {
         assert_eq!((bench.begin(), cloud.count("token")), (BeginAnswer::Unavailable(reason), 1));
     }
     for (does, reason) in [
-        (|| Does::Says(200, "<html>".to_owned()), Reason::TokenRefused),
+        (|| Does::Says(200, "<html>".to_owned()), Reason::TokenEndpointForeign),
+        (|| Does::Says(403, "<html>sign in at the proxy</html>".to_owned()), Reason::TokenEndpointForeign),
+        (|| Does::Says(503, String::new()), Reason::ProviderOverloaded),
+        (|| Does::SaysWith(429, "retry-after", "60".to_owned(), String::new()), Reason::ProviderOverloaded),
         (|| Does::Says(200, "x".repeat(70_000)), Reason::ProviderUnreachable),
-        (|| Does::Says(500, String::new()), Reason::ProviderOverloaded),
+        (|| Does::Says(500, String::new()), Reason::ProviderFault),
         (|| Does::Cuts, Reason::ProviderUnreachable),
         (|| Does::Hangs, Reason::ProviderUnreachable),
-        (|| Does::SaysWith(302, "location", "https://evil.example/".to_owned(), String::new()), Reason::TokenRefused),
-    ] as [(fn() -> Does, Reason); 6]
+        (
+            || Does::SaysWith(302, "location", "https://evil.example/".to_owned(), String::new()),
+            Reason::TokenEndpointForeign,
+        ),
+    ] as [(fn() -> Does, Reason); 9]
     {
         let cloud = Cloud::start(move |_| does());
         let bench = Bench::new(&cloud, "connect_timeout = '1s'");
         assert_eq!(bench.begin(), BeginAnswer::Unavailable(reason));
         assert_eq!(cloud.count("BeginTwoWayAuthentication"), 0);
     }
+}
+
+#[test]
+fn each_assertion_has_an_identifier_of_its_own() {
+    let cloud = Cloud::start(|seen| match (seen.path.ends_with("token"), seen.count) {
+        (true, 1) => Does::Says(500, String::new()),
+        (true, _) => token(3600),
+        _ => approved(),
+    });
+    let bench = Bench::new(&cloud, "");
+    assert_eq!(bench.begin(), BeginAnswer::Approved(Approval::User));
+    let asked: Vec<_> = cloud.seen().into_iter().filter(|seen| seen.path.ends_with("token")).collect();
+    let assertions: Vec<_> = asked.iter().map(|seen| seen.body.split("client_assertion=").last().unwrap()).collect();
+    assert!(assertions.len() == 2 && assertions[0] != assertions[1], "{assertions:?}");
+}
+
+#[test]
+fn token_endpoint_that_asks_for_patience_is_left_alone() {
+    let cloud = Cloud::start(|_| Does::SaysWith(429, "retry-after", "60".to_owned(), String::new()));
+    let bench = Bench::new(&cloud, "");
+    for _ in 0..3 {
+        assert_eq!(bench.begin(), BeginAnswer::Unavailable(Reason::ProviderOverloaded));
+        // Longer than the pause after a failure that names none.
+        bench.pause(1100);
+    }
+    assert_eq!(cloud.count("token"), 1);
 }
 
 #[test]
@@ -481,7 +513,7 @@ fn certificates_are_read_again_and_old_ones_are_no_fault() {
     let (old, old_key) = certificate(2000, 2001);
     let (folder, factor) = configured(&cloud, "");
     let metrics = Arc::new(Metrics::new().unwrap());
-    let load = || EntraBackEnd::load("phone".into(), factor.clone(), &Outside::default(), &metrics);
+    let load = || EntraBackEnd::load("phone".into(), "node".into(), factor.clone(), &Outside::default(), &metrics);
     let write = |name: &str, text: &str| {
         fs::write(folder.path().join("new"), text).unwrap();
         fs::rename(folder.path().join("new"), folder.path().join(name)).unwrap();
@@ -528,12 +560,13 @@ fn thumbprints_pin_a_certificate() {
     let cloud = Cloud::start(scripted(|_| approved(), never));
     let (folder, factor) = configured(&cloud, "");
     let metrics = Arc::new(Metrics::new().unwrap());
-    let loaded = EntraBackEnd::load("phone".into(), factor.clone(), &Outside::default(), &metrics).ok().unwrap();
+    let loaded =
+        EntraBackEnd::load("phone".into(), "node".into(), factor.clone(), &Outside::default(), &metrics).ok().unwrap();
     let prints = loaded.inner.certificates.all()[0].fingerprints;
     let with = |thumbprint| {
         let mut factor = (*factor).clone();
         factor.certificates[0].thumbprint = Some(thumbprint);
-        EntraBackEnd::load("phone".into(), Arc::new(factor), &Outside::default(), &metrics).err()
+        EntraBackEnd::load("phone".into(), "node".into(), Arc::new(factor), &Outside::default(), &metrics).err()
     };
     use gateway_core::config::Thumbprint;
     assert_eq!(with(Thumbprint::Sha1(prints.sha1)), None);
@@ -565,6 +598,19 @@ fn the_breaker_leaves_a_failing_service_alone() {
     bench.pause(1100);
     assert_eq!(bench.begin(), BeginAnswer::Approved(Approval::User));
     assert_eq!(bench.metric("orthrus_entra_breaker_state{factor=\"phone\"}"), Some(0.0));
+}
+
+#[test]
+fn unreadable_answers_open_the_breaker() {
+    let page = |_: &Seen| Does::Says(200, "<html>".to_owned());
+    let cloud = Cloud::start(scripted(page, page));
+    let bench = Bench::new(&cloud, "breaker_failures = 3\nbreaker_pause = '1m'");
+    assert_eq!(bench.begin(), BeginAnswer::Denied(Reason::OutcomeUnknown));
+    assert_eq!(bench.code(&session(), "123456"), CodeAnswer::Ended(Reason::OutcomeUnknown));
+    assert_eq!(bench.poll(&Arc::from(session())), PollAnswer::Unavailable(Reason::OutcomeUnknown));
+    assert_eq!(bench.begin(), BeginAnswer::Unavailable(Reason::BreakerOpen));
+    assert_eq!(bench.code(&session(), "123456"), CodeAnswer::Ended(Reason::BreakerOpen));
+    assert_eq!(cloud.count("EndTwoWayAuthentication"), 2);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The token: fetched once for all sign-ins, in the background while the last one still holds.
 
 use super::Inner;
+use super::certificates::Credential;
 use super::http::{Failure, Post, Reply, post, secret_body};
 use super::meters::Came;
 use crate::clock::{self, OsEntropy};
@@ -38,6 +39,18 @@ impl Tokens {
     }
 }
 
+/// Why there is no token, and how long the endpoint wants to be left alone.
+struct NoToken {
+    reason: Reason,
+    wait: Option<Duration>,
+}
+
+impl From<Reason> for NoToken {
+    fn from(reason: Reason) -> Self {
+        Self { reason, wait: None }
+    }
+}
+
 /// Who fetches a token; dropped without a word, the fetch has failed.
 struct Fetching {
     inner: Arc<Inner>,
@@ -45,7 +58,7 @@ struct Fetching {
 }
 
 impl Fetching {
-    fn report(&mut self, outcome: Result<Token, Reason>, asked: Timestamp) {
+    fn report(&mut self, outcome: Result<Token, NoToken>, asked: Timestamp) {
         self.done = true;
         let tokens = &self.inner.tokens;
         match outcome {
@@ -53,7 +66,7 @@ impl Fetching {
                 tokens.lock().fetched(access, lifetime, asked);
                 self.inner.meters.token_expires(asked.after(lifetime).as_secs());
             }
-            Err(reason) => tokens.lock().failed(reason, clock::now()),
+            Err(NoToken { reason, wait }) => tokens.lock().failed(reason, wait, clock::now()),
         }
         tokens.changed.notify_waiters();
     }
@@ -62,7 +75,7 @@ impl Fetching {
 impl Drop for Fetching {
     fn drop(&mut self) {
         if !self.done {
-            self.report(Err(Reason::Unexpected), clock::now());
+            self.report(Err(Reason::Unexpected.into()), clock::now());
         }
     }
 }
@@ -98,7 +111,7 @@ fn begin(inner: &Arc<Inner>) {
 }
 
 /// One certificate after the other, the newest first.
-async fn fetch(inner: &Arc<Inner>) -> Result<Token, Reason> {
+async fn fetch(inner: &Arc<Inner>) -> Result<Token, NoToken> {
     let factor = &*inner.name;
     let usable = inner.certificates.usable(clock::now());
     let mut last = Reason::NoUsableCertificate;
@@ -106,27 +119,21 @@ async fn fetch(inner: &Arc<Inner>) -> Result<Token, Reason> {
         tracing::error!(factor, reason_id = last.id(), "{} {}", last.cause(), last.remedy());
     }
     for credential in usable {
-        let algorithm = Algorithm::from(inner.factor.assertion_alg);
-        let (id, now) = (draw::<16>(&mut OsEntropy::new()), clock::now());
-        let input = token::assertion_input(&inner.factor, algorithm, &credential.fingerprints, id, now);
-        let assertion = match credential.sign(algorithm, &input) {
-            Ok(signature) => token::assertion(&input, &signature),
-            Err(fault) => {
-                tracing::error!(factor, certificate = credential.name, fault, "a certificate cannot be used");
-                continue;
-            }
-        };
-        let reply = match ask(inner, &assertion).await {
-            Ok(reply) => reply,
-            Err(reason) => return Err(reason),
-        };
+        let Some(reply) = ask(inner, &credential).await? else { continue };
         if reply.status == 200 {
             let token = token::read(&reply.body);
             if token.is_none() {
+                let reason_id = Reason::TokenEndpointForeign.id();
                 let problem = "the token endpoint answered with something that is no token";
-                tracing::error!(factor, certificate = credential.name, length = reply.body.len(), "{problem}");
+                tracing::error!(
+                    factor,
+                    certificate = credential.name,
+                    length = reply.body.len(),
+                    reason_id,
+                    "{problem}"
+                );
             }
-            return token.ok_or(Reason::TokenRefused);
+            return token.ok_or(Reason::TokenEndpointForeign.into());
         }
         let refusal = token::read_refusal(reply.status, &reply.body);
         tracing::error!(
@@ -136,7 +143,8 @@ async fn fetch(inner: &Arc<Inner>) -> Result<Token, Reason> {
             aadsts = refusal.aadsts,
             ids = refusal.ids,
             reason_id = refusal.reason.id(),
-            "no token (ESTS_TOKEN_ERROR): {}: {}",
+            "no token{}: {}: {}",
+            if refusal.reason == Reason::TokenEndpointForeign { "" } else { " (ESTS_TOKEN_ERROR)" },
             refusal.advice,
             refusal.description
         );
@@ -145,14 +153,34 @@ async fn fetch(inner: &Arc<Inner>) -> Result<Token, Reason> {
             break;
         }
     }
-    Err(last)
+    Err(last.into())
 }
 
-/// Asking twice does no harm here: nobody is prompted.
-async fn ask(inner: &Arc<Inner>, assertion: &Secret) -> Result<Reply, Reason> {
+/// A new assertion of this certificate, under an identifier of its own (RFC 7523 §3).
+fn assertion(inner: &Inner, credential: &Credential) -> Option<Secret> {
+    let algorithm = Algorithm::from(inner.factor.assertion_alg);
+    let (id, now) = (draw::<16>(&mut OsEntropy::new()), clock::now());
+    let input = token::assertion_input(&inner.factor, algorithm, &credential.fingerprints, id, now);
+    match credential.sign(algorithm, &input) {
+        Ok(signature) => Some(token::assertion(&input, &signature)),
+        Err(fault) => {
+            tracing::error!(
+                factor = &*inner.name,
+                certificate = credential.name,
+                fault,
+                "a certificate cannot be used"
+            );
+            None
+        }
+    }
+}
+
+/// Asks with this certificate; `None` where it cannot sign. Asking twice does no harm here: nobody is prompted.
+async fn ask(inner: &Arc<Inner>, credential: &Credential) -> Result<Option<Reply>, NoToken> {
     let mut tries = 0;
     loop {
         tries += 1;
+        let Some(assertion) = assertion(inner, credential) else { return Ok(None) };
         let until = Instant::now() + inner.factor.connect_timeout + inner.factor.request_timeout;
         let begun = std::time::Instant::now();
         let question = Post {
@@ -160,8 +188,9 @@ async fn ask(inner: &Arc<Inner>, assertion: &Secret) -> Result<Reply, Reason> {
             path: &inner.token_path,
             content_type: "application/x-www-form-urlencoded",
             headers: HeaderMap::new(),
-            body: secret_body(token::form(&inner.factor, assertion)),
+            body: secret_body(token::form(&inner.factor, &assertion)),
             until,
+            answer_within: Some(inner.factor.request_timeout),
         };
         let outcome = post(inner.sts.clone(), question).await;
         let took = begun.elapsed();
@@ -170,15 +199,27 @@ async fn ask(inner: &Arc<Inner>, assertion: &Secret) -> Result<Reply, Reason> {
                 inner.meters.asked("token", &Came::Status(reply.status), took);
                 let later = reply.status == 429 || reply.status >= 500;
                 if !later {
-                    return Ok(reply);
+                    return Ok(Some(reply));
                 }
                 let pause = reply.retry_after.unwrap_or(Duration::from_millis(500));
                 if tries < TRIES && pause <= Duration::from_secs(2) {
                     tokio::time::sleep(pause).await;
                     continue;
                 }
-                tracing::error!(factor = &*inner.name, status = reply.status, "the token endpoint asks for patience");
-                return Err(Reason::ProviderOverloaded);
+                let (reason, problem) = match reply.status {
+                    429 | 503 => (Reason::ProviderOverloaded, "the token endpoint asks for patience"),
+                    _ => (Reason::ProviderFault, "the token endpoint has a fault of its own"),
+                };
+                let wait = reply.retry_after;
+                let seconds = wait.map(|wait| wait.as_secs());
+                tracing::error!(
+                    factor = &*inner.name,
+                    status = reply.status,
+                    retry_after = seconds,
+                    reason_id = reason.id(),
+                    "{problem}"
+                );
+                return Err(NoToken { reason, wait });
             }
             Err(Failure::NotAsked(what)) => (Came::NotAsked, Reason::ProviderUnreachable, what),
             Err(Failure::Lost(what)) => (Came::Lost, Reason::ProviderUnreachable, what),
@@ -190,6 +231,6 @@ async fn ask(inner: &Arc<Inner>, assertion: &Secret) -> Result<Reply, Reason> {
         }
         let what = shown(&what);
         tracing::error!(factor = &*inner.name, took = took.as_secs_f64(), "the token endpoint gives no answer: {what}");
-        return Err(reason);
+        return Err(reason.into());
     }
 }

@@ -336,3 +336,29 @@ fn an_answer_that_died_with_its_node_is_a_refusal_of_its_own() {
         matches!(&world.records.attempts.values().next().unwrap().phase, Phase::Settled { verdict: v, .. } if *v == verdict)
     );
 }
+
+#[test]
+fn failed_polls_are_told_as_such() {
+    let lost = PollAnswer::Unavailable(Reason::OutcomeUnknown);
+    // To the end.
+    let mut world = World::waiting();
+    while !world.ended {
+        world.wake();
+        world.feed(Input::Polled(lost.clone()));
+    }
+    assert_eq!(world.verdict(), Some(Settled::Failed(Reason::OutcomeUnknown)));
+    // The deciding answer alone: the provider has forgotten the session since.
+    let mut world = World::waiting();
+    for answer in [lost.clone(), PollAnswer::Denied(Reason::SessionExpired)] {
+        world.wake();
+        world.feed(Input::Polled(answer));
+    }
+    assert_eq!(world.verdict(), Some(Settled::Failed(Reason::OutcomeUnknown)));
+    // One that was made up for.
+    let mut world = World::waiting();
+    for answer in [lost, PollAnswer::Waiting, PollAnswer::Denied(Reason::SessionExpired)] {
+        world.wake();
+        world.feed(Input::Polled(answer));
+    }
+    assert_eq!(world.verdict(), Some(Settled::Failed(Reason::SessionExpired)));
+}

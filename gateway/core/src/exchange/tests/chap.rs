@@ -96,5 +96,5 @@ fn a_challenge_is_not_answered_by_chap() {
     let state = world.challenged();
     let reply = Packet { ms_chap: true, ..world.reply(&state, "123456") };
     assert!(matches!(world.send(&reply), End::MsChapError(_)));
-    assert_eq!(world.reason(), Some(Reason::UnsupportedProtocol));
+    assert_eq!(world.reason(), Some(Reason::ProtocolWithoutCode));
 }

@@ -90,11 +90,11 @@ impl TokenCache {
         self.failure = None;
     }
 
-    /// No token came.
-    pub fn failed(&mut self, reason: Reason, now: Timestamp) {
+    /// No token came, and the endpoint wants to be left alone for `wait`, where it said so.
+    pub fn failed(&mut self, reason: Reason, wait: Option<Duration>, now: Timestamp) {
         let count = self.failure.as_ref().map_or(0, |failure| failure.count).saturating_add(1);
         let (first, longest) = PAUSE;
-        let pause = first.saturating_mul(1 << (count - 1).min(8)).min(longest);
+        let pause = first.saturating_mul(1 << (count - 1).min(8)).min(longest).max(wait.unwrap_or_default());
         self.failure = Some(Failure { reason, count, again: now.after(pause) });
         self.fetching = false;
     }
@@ -168,10 +168,10 @@ mod tests {
         uses(&mut cache, at(2_999_999), "a", false);
         uses(&mut cache, at(3_000_000), "a", true);
         uses(&mut cache, at(3_000_001), "a", false);
-        cache.failed(Reason::ProviderUnreachable, at(3_000_100));
+        cache.failed(Reason::ProviderUnreachable, None, at(3_000_100));
         uses(&mut cache, at(3_001_099), "a", false);
         uses(&mut cache, at(3_001_100), "a", true);
-        cache.failed(Reason::ProviderUnreachable, at(3_001_100));
+        cache.failed(Reason::ProviderUnreachable, None, at(3_001_100));
         uses(&mut cache, at(3_003_099), "a", false);
         uses(&mut cache, at(3_003_100), "a", true);
         cache.fetched(token("b"), Duration::from_secs(60), at(3_003_100));
@@ -185,7 +185,7 @@ mod tests {
         cache.fetched(token("a"), Duration::from_secs(3600), at(0));
         uses(&mut cache, at(3_569_999), "a", true);
         assert!(matches!(cache.look(at(3_570_000)), Look::Wait));
-        cache.failed(Reason::TokenRefused, at(3_570_100));
+        cache.failed(Reason::TokenRefused, None, at(3_570_100));
         assert!(matches!(cache.look(at(3_570_101)), Look::Failed(Reason::TokenRefused)));
         assert_eq!(cache.failure(), Some(Reason::TokenRefused));
         assert!(matches!(cache.look(at(3_571_100)), Look::Fetch));
@@ -208,12 +208,12 @@ mod tests {
         let mut now = 0;
         for pause in [1, 2, 4, 8, 15, 15] {
             assert!(matches!(cache.look(at(now)), Look::Fetch));
-            cache.failed(Reason::TokenRefused, at(now));
+            cache.failed(Reason::TokenRefused, None, at(now));
             assert!(matches!(cache.look(at(now + pause * 1000 - 1)), Look::Failed(_)));
             now += pause * 1000;
         }
         for _ in 0..300 {
-            cache.failed(Reason::TokenRefused, at(now));
+            cache.failed(Reason::TokenRefused, None, at(now));
         }
     }
 
@@ -229,5 +229,14 @@ mod tests {
         // The other calls that were refused with the old one.
         cache.forget(&old);
         uses(&mut cache, at(3), "b", false);
+    }
+
+    #[test]
+    fn endpoint_that_asks_for_patience_is_left_alone() {
+        let mut cache = TokenCache::default();
+        cache.look(at(0));
+        cache.failed(Reason::ProviderOverloaded, Some(Duration::from_secs(60)), at(0));
+        assert!(matches!(cache.look(at(59_999)), Look::Failed(Reason::ProviderOverloaded)));
+        assert!(matches!(cache.look(at(60_000)), Look::Fetch));
     }
 }

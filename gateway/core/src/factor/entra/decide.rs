@@ -88,10 +88,11 @@ fn refused(asked: &Asked<'_>, answer: &Answer) -> BeginAnswer {
 /// What an answer to End without a code means.
 pub fn polled(asked: &AskedAgain<'_>, answer: &EndAnswerRead) -> PollAnswer {
     match results::class(answer.value()) {
-        Class::Pending => PollAnswer::Waiting,
-        Class::Ok if is_for_another(asked.upn, asked.upn_echo, answer) => {
+        // Also while the user is busy: an answer about somebody else says nothing about this session, nor will the next.
+        Class::Ok | Class::Pending if is_for_another(asked.upn, asked.upn_echo, answer) => {
             PollAnswer::Denied(Reason::AnswerForOtherUser)
         }
+        Class::Pending => PollAnswer::Waiting,
         Class::Ok if answer.says("true") => PollAnswer::Approved,
         _ => PollAnswer::Denied(results::reason(answer.value())),
     }
@@ -100,7 +101,9 @@ pub fn polled(asked: &AskedAgain<'_>, answer: &EndAnswerRead) -> PollAnswer {
 /// What an answer to End with a code means.
 pub fn code_judged(asked: &AskedAgain<'_>, answer: &EndAnswerRead) -> CodeAnswer {
     match results::class(answer.value()) {
-        Class::Ok if is_for_another(asked.upn, asked.upn_echo, answer) => CodeAnswer::Ended(Reason::AnswerForOtherUser),
+        Class::Ok | Class::WrongCode | Class::Pending if is_for_another(asked.upn, asked.upn_echo, answer) => {
+            CodeAnswer::Ended(Reason::AnswerForOtherUser)
+        }
         Class::Ok if answer.says("true") => CodeAnswer::Right(None),
         Class::WrongCode if !assumed::WRONG_CODE_ENDS_SESSION => CodeAnswer::Wrong(results::reason(answer.value())),
         Class::Pending => CodeAnswer::Ended(Reason::ResultContradicts),

@@ -4,6 +4,7 @@ use super::*;
 use crate::attempt::record::AttemptId;
 use crate::config::{EntraMethod, Unregistered, UnregisteredCode, UpnEcho};
 use crate::factor::{Approval, BeginAnswer, CodeAnswer, PollAnswer};
+use crate::reason::Reason;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 use proptest::prelude::*;
@@ -372,4 +373,25 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn other_user_is_refused_at_each_step() {
+    let answer = |value: &str, result: &str| EndAnswerRead {
+        value: Some(value.to_owned()),
+        authentication_result: Some(result.to_owned()),
+        upn: Some("bob@corp.example".to_owned()),
+        ..EndAnswerRead::default()
+    };
+    let enforce = AskedAgain { upn: ANNA, upn_echo: UpnEcho::Enforce };
+    let warn = AskedAgain { upn: ANNA, upn_echo: UpnEcho::Warn };
+    let pending = "AuthenticationPending";
+    assert_eq!(results::class(pending), results::Class::Pending);
+    let other = Reason::AnswerForOtherUser;
+    for (value, result) in [("Success", "true"), (pending, "false")] {
+        assert_eq!(polled(&enforce, &answer(value, result)), PollAnswer::Denied(other), "{value}");
+        assert_eq!(code_judged(&enforce, &answer(value, result)), CodeAnswer::Ended(other), "{value}");
+    }
+    assert_eq!(polled(&warn, &answer(pending, "false")), PollAnswer::Waiting);
+    assert_eq!(polled(&warn, &answer("Success", "true")), PollAnswer::Approved);
 }

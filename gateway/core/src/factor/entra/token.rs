@@ -212,7 +212,8 @@ table! {
     50_027 => TokenRefused, false, "the assertion is malformed: report it, it is a fault in Orthrus";
 }
 
-/// Reads a refusal: status 400 or 401. It never fails: what cannot be read is a refusal all the same.
+/// Reads a refusal: any status but 200, 429 and those from 500 on. It never fails: what cannot be read is no word of a token endpoint, but
+/// of something that stands in its place.
 pub fn read_refusal(status: u16, body: &[u8]) -> Refusal {
     #[derive(Default, Deserialize)]
     #[serde(default)]
@@ -230,8 +231,14 @@ pub fn read_refusal(status: u16, body: &[u8]) -> Refusal {
     let listed = raw.error_codes.iter().filter_map(|number| number.0);
     let numbers: Vec<u64> = listed.chain(number_in(description)).collect();
     let found = numbers.iter().find_map(|number| known(*number).map(|entry| (*number, entry)));
+    // RFC 6749 §5.2: every refusal of a token endpoint names its `error`.
+    let foreign = numbers.is_empty() && raw.error.as_str().unwrap_or_default().is_empty();
     let (aadsts, (reason, try_next_certificate, advice)) = match found {
         Some((number, entry)) => (Some(number), entry),
+        None if foreign => {
+            let advice = "look at sts or cloud, at the proxy between, and at who answers there";
+            (None, (Reason::TokenEndpointForeign, false, advice))
+        }
         None => {
             let advice = "look the number up in Microsoft's list of AADSTS error codes";
             (numbers.first().copied(), (Reason::TokenRefused, false, advice))
@@ -240,7 +247,7 @@ pub fn read_refusal(status: u16, body: &[u8]) -> Refusal {
     let mut told = text(&raw.error);
     let _ = write!(told, " {}", text(&raw.error_description));
     if told.trim().is_empty() {
-        told = format!("status {status} without an explanation");
+        told = format!("status {status} and {} octets: {}", body.len(), shown(&String::from_utf8_lossy(body)));
     }
     let ids = format!("trace_id={} correlation_id={}", text(&raw.trace_id), text(&raw.correlation_id));
     Refusal { reason, aadsts, advice, try_next_certificate, description: told.trim().to_owned(), ids }

@@ -7,6 +7,7 @@ use std::net::{TcpListener, TcpStream};
 type Answers = Box<dyn Fn() -> Does + Send + Sync>;
 
 const BEGIN: &str = "BeginTwoWayAuthentication";
+const END: &str = "EndTwoWayAuthentication";
 
 fn held(while_: u64) -> impl Fn(&Seen) -> Does + Send + Sync + 'static {
     scripted(move |_| Does::Waits(Duration::from_millis(while_), says("Begin", "Success", "true", "")), never)
@@ -92,10 +93,31 @@ fn patience_that_is_asked_for_is_shown() {
     let day = |_: &Seen| Does::SaysWith(429, "retry-after", "86400".to_owned(), String::new());
     let cloud = Cloud::start(scripted(day, day));
     let bench = Bench::new(&cloud, "");
-    let begun = Instant::now();
-    assert_eq!(bench.begin(), BeginAnswer::Unavailable(Reason::ProviderOverloaded));
-    assert_eq!(bench.code(&session(), "123456"), CodeAnswer::Unavailable(Reason::ProviderOverloaded));
-    assert!(begun.elapsed() < Duration::from_secs(3) && cloud.count(BEGIN) == 1);
+    let overloaded = BeginAnswer::Unavailable(Reason::ProviderOverloaded);
+    assert_eq!(bench.begin(), overloaded);
+    assert_eq!(bench.begin(), overloaded);
+    assert_eq!(cloud.count(BEGIN), 1, "kept for the next question of this user");
+    assert_eq!(bench.wait(bench.factor.begin(&question("bob@corp.example", true, 20))), overloaded);
+    assert_eq!(cloud.count(BEGIN), 2, "and for no other user's");
+    let (session, polled) = (session(), Arc::from(session()));
+    assert_eq!(bench.code(&session, "123456"), CodeAnswer::Ended(Reason::ProviderOverloaded));
+    assert_eq!(cloud.count(END), 1, "nor for another operation");
+    for _ in 0..3 {
+        assert_eq!(bench.code(&session, "123456"), CodeAnswer::Ended(Reason::ProviderOverloaded));
+        assert_eq!(bench.poll(&polled), PollAnswer::Unavailable(Reason::ProviderOverloaded));
+    }
+    assert_eq!((cloud.count(BEGIN), cloud.count(END)), (2, 1));
+    // A moment that was asked for and has passed is over.
+    let cloud = Cloud::start(scripted(
+        |seen| match seen.count {
+            1..=3 => Does::SaysWith(503, "retry-after", "Fri, 31 Dec 1999 23:59:59 GMT".to_owned(), String::new()),
+            _ => approved(),
+        },
+        never,
+    ));
+    let bench = Bench::new(&cloud, "");
+    assert_eq!(bench.begin(), overloaded);
+    assert_eq!(bench.begin(), BeginAnswer::Approved(Approval::User));
 }
 
 #[test]
@@ -115,7 +137,7 @@ fn connections_that_do_not_come_about_are_tried_again() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let bench = Bench::new(&cloud, &format!("mfa_host = '{closed}'"));
     assert_eq!(bench.begin(), BeginAnswer::Unavailable(Reason::ProviderUnreachable));
-    assert_eq!(bench.code(&session(), "123456"), CodeAnswer::Unavailable(Reason::ProviderUnreachable));
+    assert_eq!(bench.code(&session(), "123456"), CodeAnswer::Ended(Reason::ProviderUnreachable));
     let polled: Arc<[u8]> = session().into();
     assert_eq!(bench.poll(&polled), PollAnswer::Unavailable(Reason::ProviderUnreachable));
     let bench = Bench::new(&cloud, "mfa_host = 'host.invalid'");
@@ -133,7 +155,7 @@ fn time_limits_are_hard() {
     let answer = bench.wait(bench.factor.begin(&question("anna@corp.example", true, 1)));
     assert_eq!(answer, BeginAnswer::Denied(Reason::PromptUnanswered));
     assert!(begun.elapsed() < Duration::from_secs(2));
-    assert_eq!(bench.code(&session(), "123456"), CodeAnswer::Unavailable(Reason::OutcomeUnknown));
+    assert_eq!(bench.code(&session(), "123456"), CodeAnswer::Ended(Reason::OutcomeUnknown));
     let polled: Arc<[u8]> = session().into();
     assert_eq!(bench.poll(&polled), PollAnswer::Unavailable(Reason::OutcomeUnknown));
     assert!(begun.elapsed() < Duration::from_secs(6));

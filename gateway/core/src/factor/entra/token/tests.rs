@@ -189,12 +189,14 @@ fn refusals_are_explained() {
 }
 
 #[test]
-fn refusals_that_explain_nothing_are_refusals() {
+fn refusals_that_no_token_endpoint_gives_are_told_apart() {
     for body in ["", "<html>", "[]", "{}", r#"{"error":5,"error_codes":[null,{}]}"#, &"{".repeat(100_000)] {
         let refusal = read_refusal(403, body.as_bytes());
-        assert_eq!((refusal.reason, refusal.aadsts), (Reason::TokenRefused, None), "{body}");
+        assert_eq!((refusal.reason, refusal.aadsts), (Reason::TokenEndpointForeign, None), "{body}");
         assert!(!refusal.try_next_certificate && refusal.description.contains("status 403"), "{refusal:?}");
     }
+    // RFC 6749 §5.2: an `error` without a number of Microsoft's is a refusal all the same.
+    assert_eq!(read_refusal(400, br#"{"error":"invalid_scope"}"#).reason, Reason::TokenRefused);
     assert_eq!(number_in("AADSTS: none"), None);
     assert_eq!(number_in("x AADSTS99999999999999999999999"), None);
 }
