@@ -218,7 +218,9 @@ mod tests {
                 authorization,
                 packet: PacketDigest([0; 16]),
                 port: None,
+                marks: Default::default(),
                 prompts: false,
+                codes: false,
             },
         )
     }

@@ -18,9 +18,11 @@ pub fn upn(user: &str) -> String {
     format!("{user}@{DOMAIN}")
 }
 
-/// A gateway whose second factor is this cloud, with these users.
+/// A gateway whose second factor is this cloud, with these users. Prompts are not withheld.
 pub fn setup(cloud: &Cloud, users: &[&str]) -> Setup {
-    let setup = Setup::new().set("identity.default_realm", DOMAIN).set("attempts.repeat_window", "0s").entra(cloud);
+    let setup = Setup::new().set("identity.default_realm", DOMAIN).set("attempts.repeat_window", "0s");
+    let pauses: Vec<String> = Vec::new();
+    let setup = setup.set("attempts.prompt_pauses", pauses).set("attempts.codes_only_after", 0).entra(cloud);
     users.iter().fold(setup, |setup, user| setup.user(user, PASSWORD))
 }
 

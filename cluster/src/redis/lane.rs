@@ -476,6 +476,7 @@ fn unshift(mut outcome: Outcome, skew: i64) -> Outcome {
             (*begun, *deadline) = (shift(*begun, skew), shift(*deadline, skew));
         }
         Outcome::Collected { begun, .. } => *begun = shift(*begun, skew),
+        Outcome::ClaimedForCode { until, .. } | Outcome::Withheld { until } => *until = until.map(|at| shift(at, skew)),
         Outcome::Holds(holds) => {
             for until in holds.iter_mut().filter_map(Hold::until_mut) {
                 *until = shift(*until, skew);

@@ -25,6 +25,7 @@ fn rules() -> Arc<Rules> {
         answer_repeats: false,
         wrong_codes: 5,
         wrong_codes_window: WINDOW,
+        attempts_per_user: 2,
         ..Rules::default()
     })
 }
@@ -52,7 +53,9 @@ fn claim_by(node: &str, packet: u8) -> Change {
         authorization: authorization(),
         packet: PacketDigest([packet; 16]),
         port: None,
+        marks: Default::default(),
         prompts: true,
+        codes: false,
     }
 }
 

@@ -193,6 +193,13 @@ pub enum Step {
     },
     /// The packet is a repeat of an attempt whose prompt is out: it waits for the outcome, and nobody is prompted again.
     Joined,
+    /// Nobody prompts the user, who did not approve the last prompts.
+    Withheld {
+        /// Until when; `None`: until an operator lifts it.
+        until: Option<Timestamp>,
+        /// A code is asked for instead.
+        code: bool,
+    },
     /// The node that drove the prompt died, and this one goes on with it.
     TakenOver {
         /// Under this epoch.

@@ -33,11 +33,17 @@ pub enum Fault {
     StateServesTwice,
     /// A5: an approval is for every packet that asks.
     ApprovalForAll,
+    /// A1: a code counts against the limits when it was found wrong, not when it is taken.
+    GuessPaidLate,
+    /// A2: who has denied a prompt is prompted again at once.
+    PromptAfterDenial,
+    /// A5: another session of the user takes over who waits for an approval.
+    RideOnApproval,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::WrongPasswordIsRight,
         Self::WrongCodeIsRight,
         Self::DenialIsApproval,
@@ -50,16 +56,19 @@ impl Fault {
         Self::UsedCodeIsForgotten,
         Self::StateServesTwice,
         Self::ApprovalForAll,
+        Self::GuessPaidLate,
+        Self::PromptAfterDenial,
+        Self::RideOnApproval,
     ];
 
     /// The invariant that it breaks.
     pub const fn breaks(self) -> &'static str {
         match self {
-            Self::WrongPasswordIsRight | Self::WrongCodeIsRight | Self::DenialIsApproval => "A1",
-            Self::ClaimIgnoresPrompt | Self::TakeOverPromptsAgain => "A2",
+            Self::WrongPasswordIsRight | Self::WrongCodeIsRight | Self::DenialIsApproval | Self::GuessPaidLate => "A1",
+            Self::ClaimIgnoresPrompt | Self::TakeOverPromptsAgain | Self::PromptAfterDenial => "A2",
             Self::DuplicateIsNew | Self::OutcomeChanges => "A3",
             Self::ApprovalIsDropped | Self::SessionIsIgnored => "A4",
-            Self::UsedCodeIsForgotten | Self::StateServesTwice | Self::ApprovalForAll => "A5",
+            Self::UsedCodeIsForgotten | Self::StateServesTwice | Self::ApprovalForAll | Self::RideOnApproval => "A5",
         }
     }
 }

@@ -30,6 +30,12 @@ impl Timestamp {
         self.0 / 1_000_000
     }
 
+    /// As people and logs read it: RFC 3339, in UTC.
+    pub fn utc(self) -> String {
+        let at = i64::try_from(self.as_secs()).ok().and_then(|secs| jiff::Timestamp::from_second(secs).ok());
+        at.map_or_else(|| "never".to_owned(), |at| at.to_string())
+    }
+
     /// This time plus `span`; saturates.
     pub fn after(self, span: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(span.as_micros()).unwrap_or(u64::MAX)))

@@ -190,6 +190,15 @@ impl Observer {
                 self.metrics.mfa_requests.with_label_values(&[factor, "prompt", result]).inc();
             }
             Step::Joined => self.metrics.prompts_suppressed.with_label_values(&["joined"]).inc(),
+            Step::Withheld { until, code } => {
+                self.metrics.prompts_suppressed.with_label_values(&["withheld"]).inc();
+                let until = until.map_or_else(|| "an operator lifts it".to_owned(), Timestamp::utc);
+                let reason = Reason::PromptWithheld;
+                tracing::warn!(
+                    attempt = %id, until, code_instead = code, reason = reason.label(), reason_id = reason.id(),
+                    "a prompt is withheld: {} {}", reason.cause(), reason.remedy()
+                );
+            }
             Step::TakenOver { .. } => self.metrics.taken_over.inc(),
             Step::Policy { .. } | Step::Claimed { .. } | Step::Postponed | Step::Answered | Step::Committed => {}
         }
@@ -204,6 +213,7 @@ impl Observer {
             timer.observe(finished.took.as_secs_f64());
         }
         match reason {
+            Some(Reason::ChallengeBurnt) => self.metrics.limit_hits.with_label_values(&["attempts_per_user"]).inc(),
             Some(Reason::TooManyWrongCodes) => self.metrics.limit_hits.with_label_values(&["wrong_codes"]).inc(),
             Some(Reason::PromptsFull) => self.metrics.limit_hits.with_label_values(&["pending_prompts"]).inc(),
             Some(Reason::Superseded) if finished.prompted => self.nas_gave_up(client, finished.took),
@@ -305,7 +315,8 @@ fn log(finished: &Finished) {
     let troubled =
         reason.is_some_and(|reason| matches!(reason.fault(), Fault::BackEnd)) || *reason == Some(Reason::Unexpected);
     match ending {
-        _ if troubled => line!(warn),
+        // Somebody else may be riding on what the user approves.
+        _ if troubled || (finished.prompted && *reason == Some(Reason::Superseded)) => line!(warn),
         Ending::Challenge => line!(debug),
         Ending::Accept | Ending::Reject | Ending::Silence => line!(info),
     }

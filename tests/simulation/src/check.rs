@@ -6,7 +6,7 @@ use crate::figures::Limit;
 use crate::nas::{Carries, Spoken, Typed};
 use crate::node::Run;
 use crate::provider::{code_of, has_token};
-use crate::setup::{Nas, STEP};
+use crate::setup::{Nas, STEP, USERS};
 use crate::store::user_of;
 use crate::world::World;
 use gateway_core::attempt::driver::Prompt;
@@ -14,6 +14,7 @@ use gateway_core::attempt::record::{Attempt, AttemptId, AttemptKey, PacketDigest
 use gateway_core::attempt::transition::{Change, Outcome, Transition};
 use gateway_core::config::AfterSuccess;
 use gateway_core::event::{Ending, Finished};
+use gateway_core::exchange::session_marks;
 use gateway_core::radius::Code;
 use gateway_core::reason::Reason;
 use gateway_core::time::Timestamp;
@@ -71,6 +72,16 @@ pub(crate) struct PromptFact {
 }
 
 impl PromptFact {
+    /// Where its sign-in comes from, if from a device that is known.
+    pub(crate) fn session(&self) -> Option<(Nas, u8)> {
+        let nas = match &*self.key.group {
+            "push" => Nas::Push,
+            "short" => Nas::Short,
+            _ => Nas::Mute,
+        };
+        Some((nas, *self.key.station.as_deref()?.last()?))
+    }
+
     pub(crate) fn new(prompt: &Prompt, user: usize, home: (usize, u32, usize), begun: Timestamp, code: bool) -> Self {
         Self {
             id: prompt.id,
@@ -160,6 +171,11 @@ impl World<'_> {
         if packet.nas == Nas::Plain || (packet.nas == Nas::Optional && !has_token(packet.user)) {
             return;
         }
+        let prompt = self.prompts.iter().find(|prompt| prompt.id == id);
+        let record = prompt.and_then(|prompt| self.attempt(&prompt.key)).filter(|attempt| attempt.id == id);
+        if record.is_some_and(|record| !record.marks.agree_with(&session_marks(&packet.session()))) {
+            self.fail("A5", || format!("packet {p} rides on the approval of another session (attempt {id})"));
+        }
         if let Some(other) = self.accepted.insert(id, p).filter(|other| *other != p)
             && !self.answers_repeats()
         {
@@ -213,6 +229,7 @@ impl World<'_> {
         let record = self.attempt(&new.key).filter(|attempt| attempt.id == new.id);
         new.deadline = record.map_or(new.deadline, |attempt| attempt.deadline);
         let new = &*new;
+        self.check_pause_of_prompts(new);
         if let Some(again) = self.prompts.iter().position(|prompt| prompt.id == new.id) {
             return self.fail("A2", || format!("attempt {} prompts again: prompt {again} was its first", new.id));
         }
@@ -235,6 +252,43 @@ impl World<'_> {
         let rings = |other: &PromptFact| other.lost && other.user == new.user && now < other.deadline && !other.silent;
         if self.prompts.iter().any(rings) {
             self.figures.meet(Limit::ClaimLost);
+        }
+    }
+
+    /// One more wrong code was judged.
+    pub(crate) fn check_guess(&mut self, user: usize) {
+        self.judged[user] += 1;
+        let (judged, most) = (self.judged[user], self.setup.configs[self.plan.config].limits.wrong_codes);
+        // What a fail-over takes back was judged all the same, and nobody knows.
+        if judged > most && self.store_trouble.is_none() {
+            self.fail("A1", || format!("{judged} wrong codes of u{user} were judged; the limit is {most}"));
+        }
+    }
+
+    /// Nobody is prompted soon after a prompt that was not approved, from wherever.
+    fn check_pause_of_prompts(&mut self, new: &PromptFact) {
+        let config = &self.setup.configs[self.plan.config].attempts;
+        let pause = config.prompt_pauses.first().copied().unwrap_or_default().max(config.repeat_window);
+        let margin = self.plan.skew * 2 + Duration::from_secs(1);
+        let of_user = || self.prompts.iter().filter(|prompt| prompt.user == new.user && !prompt.lost);
+        let proved = self.codes.keys().any(|(user, _)| *user == new.user);
+        let refused = of_user().find_map(|prompt| match prompt.settled {
+            Some((Settled::Failed(Reason::PromptDenied | Reason::ProviderNoResponse), at, _)) => {
+                (self.now.since(at) + margin < pause).then_some(at)
+            }
+            _ => None,
+        });
+        let approved = |since: Timestamp| {
+            of_user().any(|prompt| matches!(prompt.settled, Some((Settled::Passed, at, _)) if at >= since))
+        };
+        if let Some(at) = refused
+            && self.store_trouble.is_none()
+            && !proved
+            && self.passed.is_empty()
+            && !approved(at)
+        {
+            let ago = self.now.since(at);
+            self.fail("A2", || format!("u{} is prompted {ago:?} after a prompt that was not approved", new.user));
         }
     }
 
@@ -309,6 +363,7 @@ impl World<'_> {
                     && self.second_factor_is_true(p, id)
                 {
                     self.passed.insert(id);
+                    self.judged[user_of(&key.user)] = 0;
                 }
             }
             (Change::Settle { epoch, verdict, taken: None, .. }, Outcome::Committed { to }) => {
@@ -435,11 +490,15 @@ impl World<'_> {
             user: self.setup.users[user].clone(),
             station: device.map(|device| vec![b'd', device].into()),
         };
-        let Some(Attempt { phase: Phase::Settled { verdict: Settled::Passed, at, to }, deadline, id, .. }) =
+        let Some(Attempt { phase: Phase::Settled { verdict: Settled::Passed, at, to }, deadline, id, marks, .. }) =
             self.attempt(&key)
         else {
             return;
         };
+        // It is another session's.
+        if !marks.agree_with(&session_marks(&packet.session())) {
+            return;
+        }
         let (at, to, deadline, id) = (*at, *to, *deadline, *id);
         let margin = self.plan.skew * 2 + Duration::from_secs(1);
         if run.began < at.after(margin) || self.now.after(margin) >= deadline || is_passing(reason) {
@@ -457,6 +516,9 @@ impl World<'_> {
 
     pub(crate) fn check_crash(&mut self, n: usize) {
         let (life, now, shared) = (self.nodes[n].life, self.now, self.plan.shared);
+        if !shared {
+            self.judged = [0; USERS];
+        }
         for prompt in self.prompts.iter_mut().filter(|prompt| prompt.owner == (n, life)) {
             prompt.owner_died = true;
             prompt.lost |= !shared && (prompt.is_open(now) || prompt.settled.is_some());

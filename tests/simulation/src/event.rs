@@ -42,6 +42,10 @@ pub(crate) enum Event {
     Stray {
         packet: usize,
     },
+    /// Somebody who knows the password asks for many challenges of one user, to answer them all at once.
+    Volley {
+        user: usize,
+    },
     // At the nodes.
     Arrive {
         node: usize,

@@ -14,6 +14,7 @@ use gateway_core::radius::{Attributes, attribute};
 use gateway_core::time::Timestamp;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a user typed, and what is true of it.
 #[derive(Clone, Debug)]
@@ -57,6 +58,10 @@ pub(crate) struct Packet {
     /// `None`: nobody waits for its answer.
     pub(crate) sign_in: Option<usize>,
     identifier: u8,
+    /// Whose session it is: the user's, or that of somebody who shares the user's address.
+    rides: bool,
+    /// It gets a challenge for the volley.
+    volley: bool,
     pub(crate) carries: Carries,
     pub(crate) spoken: Vec<Spoken>,
 }
@@ -64,6 +69,11 @@ pub(crate) struct Packet {
 impl Packet {
     pub(crate) fn digest(&self) -> PacketDigest {
         PacketDigest((self.number as u128 + 1).to_be_bytes())
+    }
+
+    /// Acct-Session-Id, as an exchange keeps it.
+    pub(crate) fn session(&self) -> Box<[u8]> {
+        [attribute::ACCT_SESSION_ID, 1, u8::from(self.rides)].into()
     }
 
     /// Where it comes from, and its identifier.
@@ -214,7 +224,18 @@ impl World<'_> {
         self.identifiers[nas.index()] = identifier.wrapping_add(1);
         self.figures.packets += 1;
         self.trace(|| format!("{nas:?} makes packet {number} for u{user}: {carries:?}"));
-        self.packets.push(Packet { number, nas, user, device, sign_in, identifier, carries, spoken: Vec::new() });
+        self.packets.push(Packet {
+            number,
+            nas,
+            user,
+            device,
+            sign_in,
+            identifier,
+            rides: false,
+            volley: false,
+            carries,
+            spoken: Vec::new(),
+        });
         number
     }
 
@@ -322,7 +343,7 @@ impl World<'_> {
 
     /// The VPN server hears a reply. It listens for the one to its newest packet.
     pub(crate) fn replied(&mut self, packet: usize, octets: &[u8]) {
-        let Some(s) = self.packets[packet].sign_in else { return };
+        let Some(s) = self.packets[packet].sign_in else { return self.fires(packet, octets) };
         if self.sign_ins[s].packet != Some(packet) || self.sign_ins[s].over {
             return;
         }
@@ -358,6 +379,41 @@ impl World<'_> {
                 }
             }
         }
+    }
+
+    /// More stations than the limit lets codes be judged: each gets a challenge of its own.
+    pub(crate) fn volley(&mut self, user: usize) {
+        self.fires_at = self.now.after(Duration::from_secs(3));
+        for station in 0..8 {
+            let packet =
+                self.new_packet((Nas::Code, user, Some(100 + station)), None, Carries::Password { right: true });
+            self.packets[packet].volley = true;
+            self.transmit(packet, None);
+        }
+    }
+
+    /// A challenge of the volley is answered with all the others.
+    fn fires(&mut self, packet: usize, octets: &[u8]) {
+        let Packet { nas, user, device, volley: true, carries: Carries::Password { .. }, .. } = self.packets[packet]
+        else {
+            return;
+        };
+        let found = octets.get(1..).and_then(Attributes::from_encoded);
+        let wire = found.iter().flat_map(Attributes::iter).find(|attribute| attribute.kind == attribute::STATE);
+        let Some(state) = wire.and_then(|wire| self.states.iter().position(|known| known.wire == wire.value)) else {
+            return;
+        };
+        let guess = self.new_packet((nas, user, device), None, Carries::State { state, typed: Typed::Wrong });
+        let at = self.fires_at.max(self.now);
+        self.at(at, Event::Stray { packet: guess });
+    }
+
+    /// Somebody behind the user's address tries to get the answer to a prompt.
+    pub(crate) fn ride(&mut self, nas: Nas, user: usize, device: u8) {
+        let packet = self.new_packet((nas, user, Some(device)), None, Carries::Password { right: true });
+        self.packets[packet].rides = true;
+        let at = self.later(100, 25_000);
+        self.at(at, Event::Stray { packet });
     }
 
     /// What comes after a success that should not come: a State again, a code again, the password again.

@@ -148,6 +148,7 @@ impl World<'_> {
             sessions: 0,
             station: facts.device.map(|device| vec![b'd', device].into()),
             port: None,
+            marks: facts.session(),
             signed: true,
             refusal: None,
             synthetic: false,

@@ -44,10 +44,16 @@ pub(crate) struct Plan {
     pub(crate) outages: u64,
     /// How far clocks are off at most.
     pub(crate) skew: Duration,
+    /// Somebody knows a password and guesses codes, many at once.
+    pub(crate) guesses: bool,
+    /// Somebody knows a password and sits behind the same address as its owner.
+    pub(crate) rides: bool,
 }
 
 impl Plan {
-    pub(crate) fn draw(random: &mut Random) -> Self {
+    pub(crate) fn draw(random: &mut Random, seed: u64) -> Self {
+        // Of their own, so that who does not meet them is as before.
+        let mut attackers = Random::new(!seed);
         let nodes = random.pick(&[1, 2, 2, 3, 3, 4]);
         let shared = nodes > 1;
         let calm = random.chance(150);
@@ -75,6 +81,8 @@ impl Plan {
             fail_overs: if shared { trouble(random, 200, 2) } else { 0 },
             outages: if shared { trouble(random, 150, 2) } else { 0 },
             skew: if shared && random.chance(300) { Duration::from_millis(400) } else { Duration::ZERO },
+            guesses: attackers.chance(150),
+            rides: attackers.chance(200),
         }
     }
 }

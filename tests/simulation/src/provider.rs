@@ -71,7 +71,11 @@ impl World<'_> {
             Question::Code(asked) => {
                 let token = std::slice::from_ref(&self.setup.tokens[self.packets[packet].user]);
                 let typed = std::str::from_utf8(asked.code.expose()).unwrap_or_default();
-                (self.now, Input::Code(oath::check(token, typed, &asked.used, 1, 1, clock)))
+                let answer = oath::check(token, typed, &asked.used, 1, 1, clock);
+                if matches!(answer, CodeAnswer::Wrong(_)) {
+                    self.check_guess(self.packets[packet].user);
+                }
+                (self.now, Input::Code(answer))
             }
         };
         let life = self.nodes[n].life;
@@ -128,6 +132,11 @@ impl World<'_> {
     pub(crate) fn rings(&mut self, p: usize) {
         let user = self.prompts[p].user;
         self.trace(|| format!("the phone of u{user} rings: prompt {p}"));
+        if self.plan.rides
+            && let Some((nas, device)) = self.prompts[p].session()
+        {
+            self.ride(nas, user, device);
+        }
         let wanted = self.sign_ins.iter().any(|sign_in| sign_in.user == user && sign_in.is_under_way());
         let kind = self.random.below(100);
         let (approves, at) = match (wanted, kind) {

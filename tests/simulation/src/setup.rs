@@ -145,7 +145,8 @@ impl SecretSource for Names {
 }
 
 fn config(attempts: &str) -> Arc<Config> {
-    let raw: Raw = toml::from_str(&format!("{CLIENTS}\n[attempts]\n{attempts}")).expect("it is TOML");
+    let raw: Raw =
+        toml::from_str(&format!("{CLIENTS}\n[limits]\nwrong_codes = 5\n[attempts]\n{attempts}")).expect("it is TOML");
     let around = Surroundings {
         folder: Path::new("/etc/orthrus"),
         host_name: "node-1",
@@ -170,7 +171,11 @@ pub struct Setup {
 impl Setup {
     /// Reads the configuration and makes the keys.
     pub fn new() -> Self {
-        let configs = ["", "deadline = '40s'\nrepeat_window = '20s'", "after_success = 'answer'"];
+        let configs = [
+            "",
+            "deadline = '40s'\nrepeat_window = '20s'\nprompt_pauses = []\ncodes_only_after = 0",
+            "after_success = 'answer'",
+        ];
         let token = |user: usize| {
             let secret = Secret::new(format!("the secret of user {user}").into_bytes());
             let kind = Kind::Totp { period: 30 };

@@ -53,6 +53,10 @@ pub(crate) struct World<'a> {
     pub(crate) codes: BTreeMap<(usize, u64), usize>,
     /// Attempts whose code was right.
     pub(crate) passed: BTreeSet<AttemptId>,
+    /// Wrong codes of each user that were judged, since the last right one.
+    pub(crate) judged: [u32; USERS],
+    /// When the volley is fired.
+    pub(crate) fires_at: Timestamp,
     /// Packets that were told an outcome which was committed for another.
     pub(crate) borrowed: Vec<PacketDigest>,
     /// When the store was last without an answer, or failed over.
@@ -65,7 +69,7 @@ pub(crate) struct World<'a> {
 impl<'a> World<'a> {
     pub(crate) fn new(setup: &'a Setup, seed: u64, trace: bool) -> Self {
         let mut random = Random::new(seed);
-        let plan = Plan::draw(&mut random);
+        let plan = Plan::draw(&mut random, seed);
         let mut world = Self {
             setup,
             random,
@@ -85,6 +89,8 @@ impl<'a> World<'a> {
             accepted: BTreeMap::new(),
             codes: BTreeMap::new(),
             passed: BTreeSet::new(),
+            judged: [0; USERS],
+            fires_at: BEGIN,
             borrowed: Vec::new(),
             store_trouble: None,
             figures: Figures::default(),
@@ -119,6 +125,10 @@ impl<'a> World<'a> {
         let Plan { sign_ins, crashes, pauses, fail_overs, outages, .. } = self.plan;
         for _ in 0..sign_ins {
             self.plan_sign_in();
+        }
+        if self.plan.guesses {
+            let user = self.random.index(self.plan.users);
+            self.within(100_000, Event::Volley { user });
         }
         for _ in 0..crashes {
             let node = self.random.index(self.plan.nodes);
@@ -221,6 +231,7 @@ impl<'a> World<'a> {
             Event::UserActs { sign_in, serial } => self.user_acts(sign_in, serial),
             Event::Replied { packet, octets } => self.replied(packet, &octets),
             Event::Stray { packet } => self.transmit(packet, None),
+            Event::Volley { user } => self.volley(user),
             Event::Arrive { node, packet } => self.arrive(node, packet),
             Event::Exchange { node, run, input, .. } => self.feed(node, run, *input),
             Event::Wake { node, run, wake, .. } => self.woken(node, run, wake),

@@ -98,9 +98,11 @@ async fn redis_a_used_code_is_used_on_every_node() {
         Applied::Later(outcome) => outcome.await,
         Applied::Now(outcome) => outcome,
     };
-    let Change::Claim { owner, id, begun, authorization, packet, port, .. } = claim_by("b", 1) else { panic!() };
+    let Change::Claim { owner, id, begun, authorization, packet, port, marks, codes, .. } = claim_by("b", 1) else {
+        panic!()
+    };
     let factor: Arc<str> = "oath".into();
-    let claim = Change::Claim { owner, id, begun, factor, authorization, packet, port, prompts: false };
+    let claim = Change::Claim { owner, id, begun, factor, authorization, packet, port, marks, prompts: false, codes };
     let second = epoch(apply(claim).await);
     let purpose = Purpose::Code { factor: "oath".into(), session: vec![], authorization: super::authorization() };
     let challenge = NewChallenge { state: StateId([1; 16]), wire: vec![], purpose, message: "".into() };

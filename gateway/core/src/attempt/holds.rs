@@ -4,6 +4,7 @@
 use super::record::{Prompts, UserRecord};
 use super::records::{Records, within};
 use super::transition::Rules;
+use crate::planted::{self, Fault};
 use crate::reason::Reason;
 use crate::time::Timestamp;
 use std::time::Duration;
@@ -132,10 +133,21 @@ impl Records {
         self.users.get(user).map(|record| record.holds(rules, now)).unwrap_or_default()
     }
 
+    /// Whether nobody may prompt `user` now, and until when; `None` inside: until an operator lifts it.
+    pub(super) fn withheld(&self, user: &str, rules: &Rules, now: Timestamp) -> Option<Option<Timestamp>> {
+        if planted::is(Fault::PromptAfterDenial) {
+            return None;
+        }
+        match self.users.get(user)?.prompts.hold(rules, now)? {
+            Hold::Prompts { until, .. } => Some(until),
+            Hold::WrongCodes { .. } => None,
+        }
+    }
+
     /// Lifts what holds `user`, and says what that was. Codes that are being judged stay counted.
     pub(super) fn lift(&mut self, user: &str, rules: &Rules, now: Timestamp) -> Vec<Hold> {
         let holds = self.holds(user, rules, now);
-        self.forgive(user);
+        self.forgive(user, 0);
         if let Some(record) = self.users.get_mut(user) {
             record.prompts = Prompts::default();
         }

@@ -1,8 +1,11 @@
 //! How many attempts and challenges a user has, which States have served, and what goes when there are too many.
 
-use super::record::{Attempt, AttemptKey, Challenge, Open, Spent, UserRecord};
-use super::records::Records;
+use super::record::{Attempt, AttemptKey, Challenge, Open, Phase, Progress, Purpose, Settled, Spent, UserRecord};
+use super::records::{Records, within};
 use super::state::StateId;
+use super::transition::Rules;
+use crate::time::Timestamp;
+use std::sync::Arc;
 
 /// States of one user that are remembered after they have served. A record that a flood cannot fill is worth more than the
 /// difference between "served" and "unknown", which are refused alike.
@@ -56,5 +59,65 @@ impl Records {
             record.open.challenges = record.open.challenges.saturating_sub(1);
         }
         Some(challenge)
+    }
+
+    /// The oldest attempt of the user goes where `key` would be one too many. One that prompts the user never does.
+    pub(super) fn make_room(&mut self, key: &AttemptKey, rules: &Rules, now: Timestamp) {
+        let most = rules.attempts_per_user.max(1);
+        let full = |records: &Self| records.users.get(&key.user).is_some_and(|user| user.open.attempts >= most);
+        while full(self) && !self.attempts.contains_key(key) {
+            let of_user = self.attempts.iter().filter(|(other, _)| other.user == key.user);
+            let ranked = of_user.filter_map(|(other, attempt)| Some((self.rank(attempt, rules, now)?, other)));
+            let Some((_, oldest)) = ranked.min() else { return };
+            let oldest = oldest.clone();
+            self.burn(&oldest, now);
+        }
+    }
+
+    /// What goes first: what is over, then what waits for a code, then what a repeat may still ask for.
+    fn rank(&self, attempt: &Attempt, rules: &Rules, now: Timestamp) -> Option<(u8, Timestamp)> {
+        let live = now < attempt.deadline;
+        let judged = |state: &StateId| {
+            let progress = self.challenges.get(state).map(|challenge| &challenge.progress);
+            matches!(progress, Some(Progress::Checking { .. }))
+        };
+        let rank = match &attempt.phase {
+            Phase::Begun | Phase::Waiting { .. } | Phase::Offered { .. } if live && attempt.prompts => return None,
+            Phase::Settled { verdict: Settled::Passed, to: None, .. } if live => 2,
+            Phase::Settled { at, .. } if within(*at, now, rules.repeat_window) => 2,
+            Phase::Challenged { state, .. } if live && judged(state) => 2,
+            Phase::Settled { .. } => 0,
+            _ => u8::from(live),
+        };
+        Some((rank, attempt.claimed))
+    }
+
+    fn burn(&mut self, key: &AttemptKey, now: Timestamp) {
+        let Some(attempt) = self.remove_attempt(key) else { return };
+        let out = match attempt.phase {
+            Phase::Challenged { state, .. } => Some(state),
+            _ => None,
+        };
+        for state in out.into_iter().chain(attempt.collector) {
+            self.spend_as(state, true, now);
+        }
+    }
+
+    /// The same for rounds of first factors, which belong to no attempt and have proved nothing: they burn each other only.
+    pub(super) fn make_room_for_round(&mut self, user: &Arc<str>, rules: &Rules, now: Timestamp) {
+        let most = rules.attempts_per_user.max(1);
+        if self.users.get(user).is_none_or(|record| record.open.challenges < most) {
+            return;
+        }
+        let rounds = self
+            .challenges
+            .iter()
+            .filter(|(_, challenge)| challenge.key.user == *user && matches!(challenge.purpose, Purpose::Round { .. }));
+        let mut rounds: Vec<_> = rounds.map(|(state, challenge)| (challenge.expires, *state)).collect();
+        rounds.sort_unstable();
+        let over = (rounds.len() + 1).saturating_sub(usize::from(most));
+        for (_, state) in rounds.into_iter().take(over) {
+            self.spend_as(state, true, now);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The rules of attempts that prompt a person: one prompt at a time, packets that join and are superseded, and an outcome that
 //! is one packet's.
 
-use super::record::{Attempt, AttemptKey, Authorization, Owner, PacketDigest, Phase, Purpose, Settled};
+use super::record::{Attempt, AttemptKey, Authorization, Marks, Owner, PacketDigest, Phase, Purpose, Settled};
 use super::records::{Records, within};
 use super::transition::{NewChallenge, Outcome, Rules};
 use crate::factor::CodeWanted;
@@ -17,9 +17,11 @@ impl Attempt {
         key: &AttemptKey,
         authorization: &Authorization,
         packet: PacketDigest,
+        session: (Option<u32>, &Marks),
         rules: &Rules,
         now: Timestamp,
     ) -> Option<Outcome> {
+        let ours = self.is_of_session(session);
         let Phase::Settled { verdict, at, to } = &mut self.phase else { return None };
         // Without a station nobody can tell a repeat from another device of the same user, and where no first factor was asked
         // the repeat has proved nothing at all.
@@ -33,6 +35,10 @@ impl Attempt {
                 Some(Outcome::Collected { id: self.id, begun: self.begun, verdict })
             }
             (_, Some(same)) if same == packet && self.prompts => Some(collected),
+            // Another session of the user does not collect what was approved for this one, nor ends it.
+            (Settled::Passed, None) if told && now < self.deadline && !ours => {
+                Some(Outcome::Refused(Reason::PromptPending))
+            }
             // Nobody waited when the user approved: a repeat collects it, once.
             (Settled::Passed, None) if told && now < self.deadline && !planted::is(Fault::ApprovalIsDropped) => {
                 (*to, self.waiting) = (Some(packet), Some(packet));
@@ -40,13 +46,39 @@ impl Attempt {
             }
             (Settled::Passed, None) => None,
             (Settled::Passed, Some(_)) if self.prompts && planted::is(Fault::ApprovalForAll) => Some(collected),
-            (Settled::Passed, Some(_)) if lately && rules.answer_repeats && told => {
+            (Settled::Passed, Some(_)) if lately && rules.answer_repeats && told && ours => {
                 Some(Outcome::PassedAlready { id: self.id })
             }
             (Settled::Passed, Some(_)) if lately => Some(Outcome::Discarded(Reason::RepeatAfterSuccess)),
             // A NAS that lost the refusal must not have the user prompted again. A wrong code may be followed by another.
             (Settled::Failed(_), _) if lately && told && self.prompts => Some(collected),
             _ => None,
+        }
+    }
+
+    /// Whether everything that tells sessions apart, and that both the attempt and the packet say, agrees. A NAS that starts over
+    /// with new identifiers and ports of its own still says the same of its user's session.
+    pub(super) fn is_of_session(&self, (port, marks): (Option<u32>, &Marks)) -> bool {
+        if planted::is(Fault::RideOnApproval) {
+            return true;
+        }
+        let same_port = self.port.is_none() || port.is_none() || self.port == port;
+        same_port && self.marks.agree_with(marks)
+    }
+}
+
+impl Marks {
+    /// Whether nothing that both say differs.
+    pub fn agree_with(&self, other: &Self) -> bool {
+        self.0.iter().all(|(kind, mark)| other.0.iter().all(|(of, theirs)| of != kind || theirs == mark))
+    }
+
+    /// Takes what only `other` says.
+    fn learn(&mut self, other: &Self) {
+        for mark in &other.0 {
+            if self.0.iter().all(|(kind, _)| *kind != mark.0) {
+                self.0.push(*mark);
+            }
         }
     }
 }
@@ -65,20 +97,28 @@ impl Records {
     }
 
     /// A repeat of the first leg while the prompt is out: it proved the first factor by itself and waits instead of the packet
-    /// before. Without a station, or with another NAS-Port, nobody can tell a repeat from another session of the user.
+    /// before. Without a station nobody can tell a repeat from another session of the user; what says that it is another session is
+    /// refused as busy.
     pub(super) fn join(
         &mut self,
         key: &AttemptKey,
         packet: PacketDigest,
-        port: Option<u32>,
+        (port, marks): (Option<u32>, &Marks),
         now: Timestamp,
     ) -> Outcome {
         let Some(attempt) = self.attempts.get_mut(key) else {
             return Outcome::Discarded(Reason::Unexpected);
         };
-        let same_port = attempt.port.is_none() || port.is_none() || attempt.port == port;
-        if attempt.waiting != Some(packet) && (key.station.is_none() || !same_port) {
-            return Outcome::Discarded(Reason::RepeatWhilePending);
+        if attempt.waiting != Some(packet) {
+            if !attempt.is_of_session((port, marks)) {
+                return Outcome::Refused(Reason::PromptPending);
+            }
+            if key.station.is_none() {
+                return Outcome::Discarded(Reason::RepeatWhilePending);
+            }
+            // Who comes third must agree with both.
+            attempt.port = attempt.port.or(port);
+            attempt.marks.learn(marks);
         }
         attempt.waiting = Some(packet);
         let joined = Outcome::Joined {

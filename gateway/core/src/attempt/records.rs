@@ -1,8 +1,8 @@
 //! The records of some users, and how each change works on them: the body of the transitions.
 
 use super::record::{
-    Attempt, AttemptId, AttemptKey, Authorization, Challenge, Marks, PacketDigest, Phase, Progress, Purpose, Settled,
-    Spent, UserRecord,
+    Attempt, AttemptId, AttemptKey, Authorization, Challenge, PacketDigest, Phase, Progress, Purpose, Settled, Spent,
+    UserRecord,
 };
 use super::state::StateId;
 use super::transition::{Change, NewChallenge, Outcome, Rules, Taken, Transition};
@@ -67,6 +67,7 @@ impl Transition {
             Change::Claim { .. } => records.claim(key, change, rules, now),
             Change::Issue { epoch, challenge } => records.issue(key, *epoch, challenge, rules, now),
             Change::IssueRound { id, begun, challenge } => {
+                records.make_room_for_round(&key.user, rules, now);
                 records.put(key, *id, *begun, 0, challenge, now.after(rules.challenge_lifetime));
                 Outcome::Done
             }
@@ -81,13 +82,7 @@ impl Transition {
             }
             Change::Detach { packet } => records.detach(key, *packet),
             Change::Take { state, packet, client } => records.take(key, *state, *packet, client, rules, now),
-            Change::Release { state, packet } => match records.checked(*state, *packet) {
-                Some(challenge) => {
-                    challenge.progress = Progress::Issued;
-                    Outcome::Done
-                }
-                None => Outcome::Discarded(Reason::Superseded),
-            },
+            Change::Release { state, packet, judged } => records.release(key, *state, *packet, *judged),
             Change::Retry { state, packet, challenge } => records.retry(key, *state, *packet, challenge, rules, now),
             Change::Settle { epoch, taken, verdict, code } => {
                 records.settle(key, *epoch, *taken, *verdict, *code, rules, now)
@@ -118,7 +113,8 @@ pub(super) fn within(at: Timestamp, now: Timestamp, span: Duration) -> bool {
 
 impl Records {
     fn claim(&mut self, key: &AttemptKey, change: &Change, rules: &Rules, now: Timestamp) -> Outcome {
-        let Change::Claim { owner, id, begun, factor, authorization, packet, port, prompts } = change else {
+        let Change::Claim { owner, id, begun, factor, authorization, packet, port, marks, prompts, codes } = change
+        else {
             return Outcome::Discarded(Reason::Unexpected);
         };
         if self.locked(&key.user, rules, now) {
@@ -131,7 +127,8 @@ impl Records {
             let same = attempt.factor == *factor;
             match &attempt.phase {
                 Phase::Settled { .. } if same => {
-                    if let Some(again) = attempt.settled_lately(key, authorization, *packet, rules, now) {
+                    let session = (*port, marks);
+                    if let Some(again) = attempt.settled_lately(key, authorization, *packet, session, rules, now) {
                         return again;
                     }
                 }
@@ -139,7 +136,7 @@ impl Records {
                     if live && attempt.prompts && !planted::is(Fault::ClaimIgnoresPrompt) =>
                 {
                     return if same {
-                        self.join(key, *packet, *port, now)
+                        self.join(key, *packet, (*port, marks), now)
                     } else {
                         Outcome::Refused(Reason::PromptPending)
                     };
@@ -157,13 +154,19 @@ impl Records {
                 _ => {}
             }
         }
-        if *prompts {
-            if self.is_prompted(&key.user, now) {
-                return Outcome::Refused(Reason::PromptPending);
-            }
-            self.users.entry(key.user.clone()).or_default().prompted_by = Some(key.clone());
+        let mut prompts = *prompts;
+        let withheld = if prompts { self.withheld(&key.user, rules, now) } else { None };
+        if prompts && self.is_prompted(&key.user, now) {
+            return Outcome::Refused(Reason::PromptPending);
+        }
+        match withheld {
+            Some(until) if !*codes => return Outcome::Withheld { until },
+            Some(_) => prompts = false,
+            None if prompts => self.users.entry(key.user.clone()).or_default().prompted_by = Some(key.clone()),
+            None => {}
         }
         self.burn_collector(key, now);
+        self.make_room(key, rules, now);
         let deadline = now.after(rules.deadline);
         let attempt = Attempt {
             epoch,
@@ -171,7 +174,7 @@ impl Records {
             id: *id,
             begun: *begun,
             claimed: now,
-            prompts: *prompts,
+            prompts,
             port: *port,
             waiting: Some(*packet),
             collector: None,
@@ -180,10 +183,13 @@ impl Records {
             phase: Phase::Begun,
             wrong: 0,
             expires: deadline.after(AFTERLIFE),
-            marks: Marks::default(),
+            marks: marks.clone(),
         };
         self.insert_attempt(key.clone(), Box::new(attempt));
-        Outcome::Claimed { epoch }
+        match withheld {
+            Some(until) => Outcome::ClaimedForCode { epoch, until },
+            None => Outcome::Claimed { epoch },
+        }
     }
 
     /// The challenge that is out, for a repeat of the first leg; or `None` once it is burnt, for a new beginning.
@@ -217,13 +223,17 @@ impl Records {
 
     /// A State serves once.
     pub(super) fn spend(&mut self, state: StateId, now: Timestamp) {
+        self.spend_as(state, false, now);
+    }
+
+    pub(super) fn spend_as(&mut self, state: StateId, burnt: bool, now: Timestamp) {
         if planted::is(Fault::StateServesTwice) {
             return;
         }
         if let Some(challenge) = self.remove_challenge(state)
             && let Some(record) = self.users.get_mut(&challenge.key.user)
         {
-            record.spend(Spent { state, until: now.after(SPENT_IS_KNOWN), burnt: false });
+            record.spend(Spent { state, until: now.after(SPENT_IS_KNOWN), burnt });
         }
     }
 
@@ -325,8 +335,13 @@ impl Records {
         if locked {
             return Outcome::Refused(Reason::TooManyWrongCodes);
         }
+        let guess = matches!(challenge.purpose, Purpose::Code { .. });
+        if guess && wrong >= rules.tries {
+            self.spend(state, now);
+            return Outcome::Refused(Reason::TriesSpent);
+        }
         challenge.progress = Progress::Checking { packet, since: now };
-        Outcome::Taken(Box::new(Taken {
+        let taken = Outcome::Taken(Box::new(Taken {
             key: challenge.key.clone(),
             id: challenge.id,
             begun: challenge.begun,
@@ -335,7 +350,51 @@ impl Records {
             deadline: attempt.map_or(challenge.expires, |attempt| attempt.deadline),
             last_try: wrong.saturating_add(1) >= rules.tries,
             used,
-        }))
+        }));
+        if let Outcome::Taken(of) = &taken
+            && guess
+            && !planted::is(Fault::GuessPaidLate)
+        {
+            self.pay(&of.key, rules, now);
+        }
+        taken
+    }
+
+    /// A guess is paid when it is taken, so that no number of answers at once is judged beyond the limits.
+    fn pay(&mut self, key: &AttemptKey, rules: &Rules, now: Timestamp) {
+        self.count_wrong(&key.user, rules, now);
+        if let Some(attempt) = self.attempts.get_mut(key) {
+            attempt.wrong = attempt.wrong.saturating_add(1);
+        }
+    }
+
+    /// The packet that took a challenge goes without a verdict, and another may take it. A code that surely was not judged is given
+    /// back; one of which nobody knows stays paid, or whoever can cut an answer off would guess for nothing.
+    fn release(&mut self, key: &AttemptKey, state: StateId, packet: PacketDigest, judged: bool) -> Outcome {
+        let Some(challenge) = self.checked(state, packet) else {
+            return Outcome::Discarded(Reason::Superseded);
+        };
+        challenge.progress = Progress::Issued;
+        let (epoch, guess) = (challenge.epoch, matches!(challenge.purpose, Purpose::Code { .. }));
+        if guess && !judged && !planted::is(Fault::GuessPaidLate) {
+            if let Some(record) = self.users.get_mut(&key.user) {
+                record.wrong_codes = record.wrong_codes.saturating_sub(1);
+            }
+            if let Some(attempt) = self.attempts.get_mut(key).filter(|attempt| attempt.epoch == epoch) {
+                attempt.wrong = attempt.wrong.saturating_sub(1);
+            }
+        }
+        Outcome::Done
+    }
+
+    /// Codes of the user that are being judged. They are looked for only where more than one is paid and not judged wrong for sure.
+    fn in_flight(&self, user: &str) -> u32 {
+        let judged = |challenge: &&Box<Challenge>| {
+            *challenge.key.user == *user
+                && matches!(challenge.purpose, Purpose::Code { .. })
+                && matches!(challenge.progress, Progress::Checking { .. })
+        };
+        u32::try_from(self.challenges.values().filter(judged).count()).unwrap_or(u32::MAX)
     }
 
     /// The challenge that `packet` took and nobody took from it since.
@@ -360,14 +419,15 @@ impl Records {
         let Some(attempt) = self.attempts.get_mut(key).filter(|attempt| attempt.epoch == epoch) else {
             return Outcome::Discarded(Reason::Superseded);
         };
-        attempt.wrong = attempt.wrong.saturating_add(1);
         attempt.phase = Phase::Challenged { state: new.state, since: now };
         let (id, begun) = (attempt.id, attempt.begun);
         // The time for the whole dialogue does not grow with each wrong code.
         let expires = now.after(rules.challenge_lifetime).min(attempt.deadline);
         self.spend(state, now);
         self.put(key, id, begun, epoch, new, expires);
-        self.count_wrong(&key.user, rules, now);
+        if planted::is(Fault::GuessPaidLate) {
+            self.pay(key, rules, now);
+        }
         Outcome::Done
     }
 
@@ -400,12 +460,14 @@ impl Records {
             self.spend(state, now);
             match verdict {
                 Settled::Passed => {
-                    self.forgive(&key.user);
+                    self.forgive(&key.user, 1);
                     if let Some(record) = self.users.get_mut(&key.user) {
                         record.prompts.forgive();
                     }
                 }
-                Settled::Failed(_) => self.count_wrong(&key.user, rules, now),
+                Settled::Failed(_) if planted::is(Fault::GuessPaidLate) => self.count_wrong(&key.user, rules, now),
+                // It was paid when it was taken.
+                Settled::Failed(_) => {}
             }
         }
         let Some(attempt) = self.attempts.get_mut(key) else {
@@ -432,17 +494,27 @@ impl Records {
     }
 
     fn count_wrong(&mut self, user: &Arc<str>, rules: &Rules, now: Timestamp) {
+        let over = self
+            .users
+            .get(user)
+            .is_some_and(|record| record.wrong_codes > 0 && now.since(record.window_began) >= rules.wrong_codes_window);
+        // What is being judged is counted in the window that begins.
+        let carried = if over { self.in_flight(user).saturating_sub(1) } else { 0 };
         let record = self.users.entry(user.clone()).or_default();
-        if record.wrong_codes == 0 || now.since(record.window_began) >= rules.wrong_codes_window {
-            record.wrong_codes = 0;
+        if over || record.wrong_codes == 0 {
+            record.wrong_codes = carried;
             record.window_began = now;
         }
         record.wrong_codes = record.wrong_codes.saturating_add(1);
     }
 
-    pub(super) fn forgive(&mut self, user: &str) {
+    /// Forgives wrong codes, but not those that are being judged: they stay paid, whatever comes of them.
+    pub(super) fn forgive(&mut self, user: &str, own: u32) {
+        let Some(paid) = self.users.get(user).map(|record| record.wrong_codes) else { return };
+        // Mostly there is none but the one that was just found right.
+        let stays = if paid > own { self.in_flight(user).min(paid) } else { 0 };
         if let Some(record) = self.users.get_mut(user) {
-            record.wrong_codes = 0;
+            record.wrong_codes = stays;
         }
     }
 
@@ -477,6 +549,8 @@ impl Records {
         if self.attempts.get(&key).is_some_and(|now| now.epoch == epoch) {
             if let Some(user) = self.users.get_mut(&key.user) {
                 user.spent.retain(|spent| spent.state != state);
+                // It is being judged again, and what is being judged is paid.
+                user.wrong_codes = user.wrong_codes.saturating_add(1);
             }
             self.insert_attempt(key, attempt);
             self.insert_challenge(state, challenge);

@@ -4,7 +4,7 @@
 //! Every record that a transition touches belongs to one user, and so lies in one slot.
 
 use super::holds::{Hold, PromptRules};
-use super::record::{AttemptId, AttemptKey, Authorization, Owner, PacketDigest, Purpose, Settled};
+use super::record::{AttemptId, AttemptKey, Authorization, Marks, Owner, PacketDigest, Purpose, Settled};
 use super::state::StateId;
 use crate::factor::{CodeUse, CodeWanted, UsedCodes};
 use crate::reason::Reason;
@@ -33,6 +33,8 @@ pub struct Rules {
     pub wrong_codes: u32,
     /// The window of `wrong_codes`.
     pub wrong_codes_window: Duration,
+    /// Attempts of one user at once; one more, and the oldest gives way.
+    pub attempts_per_user: u16,
     /// How prompts are withheld from users who do not approve them.
     pub prompts: PromptRules,
 }
@@ -49,6 +51,7 @@ impl Default for Rules {
             answer_repeats: false,
             wrong_codes: 10,
             wrong_codes_window: Duration::from_secs(900),
+            attempts_per_user: 8,
             prompts: PromptRules::default(),
         }
     }
@@ -97,8 +100,12 @@ pub enum Change {
         packet: PacketDigest,
         /// Its NAS-Port: another one is another session of the user.
         port: Option<u32>,
+        /// What else it says of its session.
+        marks: Marks,
         /// The factor disturbs a person.
         prompts: bool,
+        /// It can ask for a code instead, where prompts are withheld.
+        codes: bool,
     },
     /// The claim begins no prompt after all.
     Abandon {
@@ -176,6 +183,8 @@ pub enum Change {
         state: StateId,
         /// The packet that took it.
         packet: PacketDigest,
+        /// Whether the code may have been judged: it is given back only if it surely was not.
+        judged: bool,
     },
     /// The code was wrong and tries are left: spend the State and put a new one out.
     Retry {
@@ -217,6 +226,18 @@ pub enum Outcome {
     Claimed {
         /// The epoch.
         epoch: u64,
+    },
+    /// The attempt is yours, and the user must not be prompted: ask for a code.
+    ClaimedForCode {
+        /// The epoch.
+        epoch: u64,
+        /// Until when prompts are withheld; `None`: until an operator lifts it.
+        until: Option<Timestamp>,
+    },
+    /// Nobody may prompt the user, and no code can be asked for.
+    Withheld {
+        /// Until when; `None`: until an operator lifts it.
+        until: Option<Timestamp>,
     },
     /// A challenge for this attempt is out already: send it again.
     ChallengedAlready {
@@ -325,6 +346,8 @@ pub struct Unanswered {
     pub begun: Timestamp,
 }
 
+#[cfg(test)]
+mod patience_tests;
 #[cfg(test)]
 mod prompt_tests;
 #[cfg(test)]

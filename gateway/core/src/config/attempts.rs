@@ -40,6 +40,20 @@ pub struct RawAttempts {
     /// kept waiting.
     #[schemars(extend("x-min" = "0s", "x-max" = "5m"))]
     pub repeat_window: Span,
+    /// For how long nobody is prompted after a prompt that the user denied or did not answer: after the first, the second in a
+    /// row, and so on; the last holds for all that follow. From whatever device or VPN server the next sign-in comes, it is asked for a
+    /// code if it can be, and refused otherwise; a right code, and a prompt that is approved, end the row. Short pauses let somebody who knows a
+    /// password wear its owner out with pushes; long ones keep people waiting who missed one. At most 16, none longer
+    /// than `prompt_memory`. With `[]`, only `repeat_window` is left.
+    #[schemars(extend("x-type" = "list of durations", "x-default" = "1m, 2m, 5m, 15m, 1h"))]
+    pub prompt_pauses: Vec<Span>,
+    /// After so many prompts in a row that the user denied or did not answer, nobody is prompted until `prompt_memory` is over: there
+    /// are codes only. 0 means never.
+    #[schemars(range(min = 0, max = 100))]
+    pub codes_only_after: u64,
+    /// How long such prompts are remembered after the last one.
+    #[schemars(extend("x-min" = "1m", "x-max" = "7d"))]
+    pub prompt_memory: Span,
     /// What a repeat within `repeat_window` gets.
     pub after_success: AfterSuccess,
     /// What the user reads when a code is asked for; at most 240 octets.
@@ -72,6 +86,9 @@ impl Default for RawAttempts {
             challenge_lifetime: Span::secs(180),
             challenge_repeat: Span::secs(30),
             repeat_window: Span::secs(10),
+            prompt_pauses: [60, 120, 300, 900, 3_600].map(Span::secs).to_vec(),
+            codes_only_after: 5,
+            prompt_memory: Span::secs(43_200),
             after_success: AfterSuccess::Discard,
             prompt: "Enter the code from your authenticator app:".to_owned(),
             prompt_again: "That code was not right. Enter the next code:".to_owned(),
@@ -110,6 +127,12 @@ pub struct Attempts {
     pub challenge_repeat: Duration,
     /// How long after a success a further request counts as a repeat.
     pub repeat_window: Duration,
+    /// How long nobody is prompted after prompts that were not approved.
+    pub prompt_pauses: Vec<Duration>,
+    /// After so many of them there are codes only; 0: never.
+    pub codes_only_after: u32,
+    /// How long they are remembered.
+    pub prompt_memory: Duration,
     /// What such a repeat gets.
     pub after_success: AfterSuccess,
     /// Reply-Message of a challenge, 1 to 240 octets.
@@ -184,6 +207,9 @@ impl RawAttempts {
             challenge_lifetime: self.challenge_lifetime.0,
             challenge_repeat: self.challenge_repeat.0,
             repeat_window: self.repeat_window.0,
+            prompt_pauses: self.prompt_pauses(report),
+            codes_only_after: report.number("attempts.codes_only_after", self.codes_only_after, 0..=100),
+            prompt_memory: self.prompt_memory.0,
             after_success: self.after_success,
             prompt: message(report, "attempts.prompt", &self.prompt, 1),
             prompt_again: message(report, "attempts.prompt_again", &self.prompt_again, 1),
@@ -192,6 +218,24 @@ impl RawAttempts {
             reject_messages: self.reject_messages(report),
             reject_delay: self.reject_delay(report),
         }
+    }
+
+    fn prompt_pauses(&self, report: &mut Report) -> Vec<Duration> {
+        report.within("attempts.prompt_memory", &self.prompt_memory, Span::secs(60), Span::secs(7 * 86_400));
+        let path = "attempts.prompt_pauses";
+        if self.prompt_pauses.len() > 16 {
+            let problem = format!("has {} pauses", self.prompt_pauses.len());
+            report.fault(path, problem, "Keep 16: the last one holds for all that follow.");
+        }
+        if let Some(pause) = self.prompt_pauses.iter().find(|pause| **pause > self.prompt_memory) {
+            let problem = format!("{pause} is longer than prompt_memory, {}", self.prompt_memory);
+            report.fault(path, problem, "Shorten it, or lengthen prompt_memory.");
+        }
+        if self.prompt_pauses.is_empty() {
+            let problem = "somebody who knows a password can have its owner's phone ask without end";
+            report.warn(path, problem, "Leave it at the default.");
+        }
+        self.prompt_pauses.iter().map(|pause| pause.0).collect()
     }
 
     fn reject_delay(&self, report: &mut Report) -> Duration {

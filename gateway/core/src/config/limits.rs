@@ -44,12 +44,18 @@ pub struct RawLimits {
     /// old records end; some hundred octets each.
     #[schemars(range(min = 100, max = 10_000_000), extend("x-reload" = "no"))]
     pub attempts: u64,
+    /// Attempts of one user that are known at the same time, those that ended a moment ago included. With one more, the oldest
+    /// challenge of the user burns, and a late answer to it is refused as `challenge_burnt`. Too few, and somebody who knows
+    /// a password takes its owner's challenges away sooner; more only costs memory.
+    #[schemars(range(min = 1, max = 24))]
+    pub attempts_per_user: u64,
     /// Pushes and calls that wait for their users on this node. The next one is refused. Each takes some KiB; where they are
     /// polled, the node asks its provider 1,000 times a second at most up to 10,000 of them, and each of them every 10 s
     /// beyond.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub pending_prompts: u64,
-    /// Wrong codes of one user within `wrong_codes_window` after which further codes are refused unseen. Too low locks out
+    /// Wrong codes of one user within `wrong_codes_window` after which further codes are refused unseen. A code counts from when it
+    /// is taken to be judged, so that no number of answers at once goes beyond; a right one is forgiven, with those before it. Too low locks out
     /// the clumsy, and lets somebody who knows a password lock its owner out; each one more is one more guess.
     #[schemars(range(min = 1, max = 1_000))]
     pub wrong_codes: u64,
@@ -109,6 +115,7 @@ impl Default for RawLimits {
             password_checks: 0,
             password_queue: 256,
             attempts: 200_000,
+            attempts_per_user: 8,
             pending_prompts: 50_000,
             wrong_codes: 10,
             wrong_codes_window: Span::secs(900),
@@ -143,6 +150,8 @@ pub struct Limits {
     pub password_queue: usize,
     /// Records of the memory store.
     pub attempts: usize,
+    /// Attempts of one user.
+    pub attempts_per_user: u16,
     /// Prompts that wait for their users.
     pub pending_prompts: usize,
     /// Wrong codes of one user per window.
@@ -183,6 +192,7 @@ impl RawLimits {
             password_checks: report.number("limits.password_checks", self.password_checks, 0..=256),
             password_queue: report.number("limits.password_queue", self.password_queue, 1..=65_536),
             attempts: report.number("limits.attempts", self.attempts, 100..=10_000_000),
+            attempts_per_user: report.number("limits.attempts_per_user", self.attempts_per_user, 1..=24),
             pending_prompts: report.number("limits.pending_prompts", self.pending_prompts, 1..=1_000_000),
             wrong_codes: report.number("limits.wrong_codes", self.wrong_codes, 1..=1_000),
             wrong_codes_window: self.wrong_codes_window.0,

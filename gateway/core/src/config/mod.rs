@@ -198,6 +198,12 @@ impl Config {
         let factor = self.second_factors.iter().find(|factor| *factor.name == *second_factor);
         factor.is_some_and(|factor| factor.kind.prompts())
     }
+
+    /// Whether the second factor of that name can ask for a code and nothing else.
+    pub fn asks_codes(&self, second_factor: &str) -> bool {
+        let factor = self.second_factors.iter().find(|factor| *factor.name == *second_factor);
+        factor.is_some_and(|factor| factor.kind.asks_codes())
+    }
 }
 
 /// What a check needs to know beside the file.

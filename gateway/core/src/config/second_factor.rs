@@ -110,6 +110,14 @@ impl SecondFactorKind {
             Self::Entra(_) => true,
         }
     }
+
+    /// Whether it can ask for a code and nothing else.
+    pub fn asks_codes(&self) -> bool {
+        match self {
+            Self::Oath(_) => true,
+            Self::Entra(entra) => entra.method.is_none_or(super::entra::EntraMethod::asks_for_code),
+        }
+    }
 }
 
 /// What `kind = "oath"` needs.

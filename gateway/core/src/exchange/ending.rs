@@ -40,10 +40,10 @@ impl Facts {
         };
         // A State serves once, but silence gives it back: the same packet comes again. Nobody needs to wait for either, and
         // where another packet holds the challenge by now, or it is spent, nothing happens.
-        if let Some(Held { state, round }) = self.held.take() {
+        if let Some(Held { state, round, judged }) = self.held.take() {
             let packet = self.request.digest;
             match verdict {
-                None => turn.leave(self.transition(Change::Release { state, packet })),
+                None => turn.leave(self.transition(Change::Release { state, packet, judged })),
                 Some(_) if round => turn.leave(self.transition(Change::FinishRound { state, packet })),
                 Some(_) => {}
             }

@@ -3,7 +3,7 @@
 use super::stage::Stage;
 use super::verdict::{FirstProof, SecondProof, accept};
 use super::{Facts, Held, Question, Turn};
-use crate::attempt::record::{Authorization, Purpose, Settled};
+use crate::attempt::record::{Authorization, Marks, Purpose, Settled};
 use crate::attempt::state::{Kind, LENGTH, State, StateId};
 use crate::attempt::transition::{CLAIM_HOLDS, Change, NewChallenge, Outcome, Taken};
 use crate::config::{Policy, SecondFactorNeed};
@@ -12,7 +12,7 @@ use crate::event::Step;
 use crate::factor::appended::{Appended, Way};
 use crate::factor::{
     BeginAnswer, BeginQuestion, CodeAnswer, CodeQuestion, CodeUse, CodeWanted, Enrolment, FirstFactorAnswer,
-    FirstFactorQuestion, NeedMore, Offer, Proved,
+    FirstFactorQuestion, NeedMore, Offer, Proved, Terms,
 };
 use crate::planted::{self, Fault};
 use crate::policy::{self, Decision, Unrendered, Values};
@@ -83,7 +83,7 @@ impl Facts {
     fn take(&mut self, state: StateId, secret: Option<Secret>, turn: &mut Turn<'_>) -> Stage {
         let (packet, client) = (self.request.digest, self.request.client.name.clone());
         turn.apply(self.transition(Change::Take { state, packet, client }));
-        self.held = Some(Held { state, round: false });
+        self.held = Some(Held { state, round: false, judged: false });
         Stage::Taking { secret, state }
     }
 
@@ -224,7 +224,10 @@ impl Facts {
                 let authorization = permit.authorization.clone();
                 let (packet, port) = (self.request.digest, self.request.port);
                 let prompts = self.prompts(&factor);
-                let claim = Change::Claim { owner, id, begun, factor, authorization, packet, port, prompts };
+                let codes = prompts && setting.config.asks_codes(&factor) && self.can_have_code().is_ok();
+                let marks = if prompts { self.request.session_marks() } else { Marks::default() };
+                let claim =
+                    Change::Claim { owner, id, begun, factor, authorization, packet, port, marks, prompts, codes };
                 turn.apply(self.transition(claim));
                 Stage::Claiming { permit, asked: turn.now }
             }
@@ -239,7 +242,9 @@ impl Facts {
         turn: &mut Turn<'_>,
     ) -> Stage {
         match outcome {
-            Outcome::Claimed { epoch } if turn.now.since(asked) > CLAIM_HOLDS => {
+            Outcome::Claimed { epoch } | Outcome::ClaimedForCode { epoch, .. }
+                if turn.now.since(asked) > CLAIM_HOLDS =>
+            {
                 turn.leave(self.transition(Change::Abandon { epoch }));
                 self.silence(Reason::ClaimTooOld, turn)
             }
@@ -253,6 +258,19 @@ impl Facts {
                 let (terms, deadline) = (self.terms(), asked.after(self.setting.config.attempts.deadline));
                 turn.ask(Question::Begin(BeginQuestion { factor, user, id: self.id, terms, deadline }));
                 Stage::Beginning { permit, epoch, asked: turn.now }
+            }
+            Outcome::ClaimedForCode { epoch, until } => {
+                self.tell(Step::Claimed { epoch }, turn);
+                self.tell(Step::Withheld { until, code: true }, turn);
+                let (user, factor) = (self.identity.clone(), permit.factor.clone());
+                let terms = Terms { codes_only: true, ..self.terms() };
+                let deadline = asked.after(self.setting.config.attempts.deadline);
+                turn.ask(Question::Begin(BeginQuestion { factor, user, id: self.id, terms, deadline }));
+                Stage::Beginning { permit, epoch, asked: turn.now }
+            }
+            Outcome::Withheld { until } => {
+                self.tell(Step::Withheld { until, code: false }, turn);
+                self.refuse(if until.is_some() { Reason::PromptWithheld } else { Reason::PromptReported }, turn)
             }
             Outcome::Joined { id, begun, epoch, deadline, owner } => {
                 (self.id, self.begun) = (id, begun);
@@ -371,11 +389,11 @@ impl Facts {
         match (taken.purpose, secret) {
             (Purpose::Collect { epoch, factor, authorization, .. }, _) => {
                 // Nothing else spends it, as with a round of a first factor.
-                self.held = Some(Held { state, round: true });
+                self.held = Some(Held { state, round: true, judged: false });
                 self.come_back(factor, authorization, epoch, taken.deadline, turn)
             }
             (Purpose::Round { factor, session }, Some(secret)) => {
-                self.held = Some(Held { state, round: true });
+                self.held = Some(Held { state, round: true, judged: false });
                 self.ask_first_factor(factor, Offer::Pap(secret), Some(session), turn)
             }
             (purpose, Some(secret)) => self.ask_code(secret, state, Taken { purpose, ..taken }, turn),
@@ -390,6 +408,9 @@ impl Facts {
         };
         self.remember(&factor, &authorization);
         self.tell(Step::Answered, turn);
+        if let Some(held) = &mut self.held {
+            held.judged = true;
+        }
         turn.ask(Question::Code(CodeQuestion {
             factor: factor.clone(),
             user: self.identity.clone(),
@@ -416,14 +437,32 @@ impl Facts {
         };
         let failure = match answer {
             CodeAnswer::Right(_) => None,
-            CodeAnswer::Wrong(reason) | CodeAnswer::Ended(reason) | CodeAnswer::Unavailable(reason) => Some(reason),
+            CodeAnswer::Wrong(reason)
+            | CodeAnswer::Ended(reason)
+            | CodeAnswer::Unavailable(reason)
+            | CodeAnswer::NotAsked(reason)
+            | CodeAnswer::Unknown(reason) => Some(reason),
         };
         self.tell(Step::Code { factor: taken.factor.clone(), failure, took: self.second_factor_took }, turn);
         match answer {
             CodeAnswer::Right(code) => self.settle(taken, Settled::Passed, code, turn),
             CodeAnswer::Wrong(reason) => self.code_wrong(taken, reason, turn),
-            CodeAnswer::Ended(reason) => self.settle(taken, Settled::Failed(reason), None, turn),
-            CodeAnswer::Unavailable(reason) => self.silence(reason, turn),
+            CodeAnswer::Ended(reason) | CodeAnswer::Unknown(reason) => {
+                self.settle(taken, Settled::Failed(reason), None, turn)
+            }
+            CodeAnswer::Unavailable(reason) => {
+                if let Some(held) = &mut self.held {
+                    held.judged = false;
+                }
+                self.silence(reason, turn)
+            }
+            CodeAnswer::NotAsked(reason) => {
+                if let Some(Held { state, .. }) = self.held.take() {
+                    let packet = self.request.digest;
+                    turn.leave(self.transition(Change::Release { state, packet, judged: false }));
+                }
+                self.refuse(reason, turn)
+            }
         }
     }
 

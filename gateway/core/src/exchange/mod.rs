@@ -31,10 +31,11 @@ mod request;
 mod stage;
 mod verdict;
 
-pub use request::{Request, digest};
+pub use request::{Request, digest, session_marks};
 pub use verdict::Verdict;
 
 use crate::attempt::driver::Prompt;
+use crate::attempt::holds::PromptRules;
 use crate::attempt::record::{AttemptId, AttemptKey, Owner};
 use crate::attempt::state::{Keyring, StateId};
 use crate::attempt::transition::{Change, Outcome, Rules, Transition};
@@ -87,7 +88,12 @@ impl Setting {
             answer_repeats: attempts.after_success == AfterSuccess::Answer,
             wrong_codes: limits.wrong_codes,
             wrong_codes_window: limits.wrong_codes_window,
-            ..Rules::default()
+            attempts_per_user: limits.attempts_per_user,
+            prompts: PromptRules {
+                pauses: attempts.prompt_pauses.clone(),
+                codes_only_after: attempts.codes_only_after,
+                memory: attempts.prompt_memory,
+            },
         };
         let names = identity::Rules::from(&config.identity);
         let with_code = Rules { challenge_repeat: rules.challenge_lifetime, ..rules.clone() };
@@ -259,6 +265,8 @@ struct Held {
     state: StateId,
     /// It waited for a round of the first factor, which nothing else spends.
     round: bool,
+    /// The code that it was taken with may have been judged.
+    judged: bool,
 }
 
 /// What one step has at hand.

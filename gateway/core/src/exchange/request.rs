@@ -1,6 +1,6 @@
 //! One Access-Request, read once at the door into what the exchange works with.
 
-use crate::attempt::record::PacketDigest;
+use crate::attempt::record::{Marks, PacketDigest};
 use crate::config::{Client, SELF_CLIENT};
 use crate::factor::Offer;
 use crate::factor::chap::Chap;
@@ -34,6 +34,8 @@ pub struct Request {
     pub station: Option<Box<[u8]>>,
     /// NAS-Port: which session at the NAS.
     pub port: Option<u32>,
+    /// What else tells its session from others of the user: kind, length and value of each; empty where the NAS says nothing.
+    pub marks: Box<[u8]>,
     /// Everything that the packet says, where a policy looks at it. It says it of itself: nothing here is proved.
     pub attributes: Option<Attributes>,
     /// How many sessions the user has open, where `max_sessions` asks for it.
@@ -90,6 +92,7 @@ impl Request {
             state: packet.first(attribute::STATE).map(<[u8]>::to_vec),
             station: packet.first(attribute::CALLING_STATION_ID).filter(|station| !station.is_empty()).map(Into::into),
             port,
+            marks: marks(packet),
             attributes: None,
             sessions: 0,
             proxy_state: packet.all(attribute::PROXY_STATE).map(|value| value.len() + 2).sum(),
@@ -106,6 +109,64 @@ impl Request {
         if reason.is_some() {
             (self.refusal, self.offer, self.state) = (reason, None, None);
         }
+    }
+}
+
+/// What vendors say of a session, under numbers of our own from 200 on: vendor, attribute, and what its text begins with.
+const VENDOR_MARKS: [(u8, u32, u8, &[u8]); 5] = [
+    // Cisco-AVPair, which names its parts.
+    (200, 9, 1, b"audit-session-id="),
+    (201, 9, 1, b"ip:source-ip="),
+    // Fortinet-Client-IP-Address, Fortinet-Client-IPv6-Address, PaloAlto-Client-Source-IP.
+    (202, 12_356, 2, b""),
+    (203, 12_356, 4, b""),
+    (204, 25_461, 7, b""),
+];
+
+/// What tells sessions of one user apart, beside NAS-Port and Calling-Station-Id: kind, length and value of each. Nothing is
+/// allocated where there is none.
+fn marks(packet: &Packet<'_>) -> Box<[u8]> {
+    let mut marks = Vec::new();
+    let mut keep = |kind: u8, value: &[u8]| {
+        if let Ok(length) = u8::try_from(value.len()) {
+            marks.extend([kind, length]);
+            marks.extend_from_slice(value);
+        }
+    };
+    let mut vendors = false;
+    let mut seen = 0_u8;
+    for attribute in packet.attributes() {
+        let bit = match attribute.kind {
+            attribute::ACCT_SESSION_ID => 1,
+            attribute::ACCT_MULTI_SESSION_ID => 2,
+            attribute::TUNNEL_CLIENT_ENDPOINT => 4,
+            attribute::NAS_PORT_ID => 8,
+            attribute::VENDOR_SPECIFIC => {
+                vendors = true;
+                continue;
+            }
+            _ => continue,
+        };
+        // The first of each counts.
+        if seen & bit == 0 {
+            seen |= bit;
+            keep(attribute.kind, attribute.value);
+        }
+    }
+    if vendors {
+        for (kind, vendor, of, prefix) in VENDOR_MARKS {
+            if let Some(value) = packet.vendor(vendor, of).find(|value| value.starts_with(prefix)) {
+                keep(kind, value);
+            }
+        }
+    }
+    marks.into_boxed_slice()
+}
+
+impl Request {
+    /// What the packet says of its session, as digests: equal ones are of equal values.
+    pub fn session_marks(&self) -> Marks {
+        session_marks(&self.marks)
     }
 
     /// Keeps what the packet says, for policies that look at it.
@@ -129,4 +190,18 @@ pub fn digest(packet: &Packet<'_>, client: &Client, source: SocketAddr) -> Packe
     let mut out = [0; 16];
     out.iter_mut().zip(hash.finalize()).for_each(|(to, from)| *to = from);
     PacketDigest(out)
+}
+
+/// Digests of marks that are written one after another, each as kind, length and value.
+pub fn session_marks(mut rest: &[u8]) -> Marks {
+    let mut marks = Vec::new();
+    while let Some(([kind, length], more)) = rest.split_first_chunk::<2>() {
+        let Some((value, more)) = more.split_at_checked(usize::from(*length)) else { break };
+        let digest = Sha256::new().chain_update([*kind]).chain_update(value).finalize();
+        let mut mark = [0; 8];
+        mark.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+        marks.push((*kind, mark));
+        rest = more;
+    }
+    Marks(marks)
 }

@@ -147,6 +147,8 @@ pub struct Terms {
     pub push_users: Option<PushUsers>,
     /// What the policy says of users who are not registered; `None` leaves it to the factor.
     pub unregistered: Option<Unregistered>,
+    /// Prompts are withheld from the user: nothing but a code may be asked for.
+    pub codes_only: bool,
 }
 
 /// A question to a second factor: begin a prompt.
@@ -252,8 +254,12 @@ pub enum CodeAnswer {
     Wrong(Reason),
     /// The code is wrong or the session is over: this attempt has ended.
     Ended(Reason),
-    /// Nobody knows.
+    /// The code surely was not judged, because this node lacks something: silence, and another packet may bring it again.
     Unavailable(Reason),
+    /// The code surely was not judged, because the provider could not be asked: a refusal that costs no guess.
+    NotAsked(Reason),
+    /// The code was sent to be judged, and nobody knows what came of it: it counts as a guess, and is never sent again.
+    Unknown(Reason),
 }
 
 /// Names one token of one user: the first half of a digest over provider, user and the token's enrolment.

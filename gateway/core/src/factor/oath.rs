@@ -368,7 +368,11 @@ mod tests {
     fn factor(answer: CodeAnswer) -> Result<u64, Reason> {
         match answer {
             CodeAnswer::Right(use_) => Ok(use_.unwrap().factor),
-            CodeAnswer::Wrong(reason) | CodeAnswer::Ended(reason) | CodeAnswer::Unavailable(reason) => Err(reason),
+            CodeAnswer::Wrong(reason)
+            | CodeAnswer::Ended(reason)
+            | CodeAnswer::Unavailable(reason)
+            | CodeAnswer::NotAsked(reason)
+            | CodeAnswer::Unknown(reason) => Err(reason),
         }
     }
 

@@ -75,7 +75,9 @@ fn claimed(bench: &Bench, now: Timestamp) -> Prompt {
         authorization,
         packet: PacketDigest([1; 16]),
         port: None,
+        marks: Default::default(),
         prompts: true,
+        codes: false,
     };
     let outcome = bench.node.store.apply(Transition { key: key.clone(), change, rules: rules.clone() }, now);
     let Applied::Now(Ok(Outcome::Claimed { epoch })) = outcome else { panic!("it can be claimed") };

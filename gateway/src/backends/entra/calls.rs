@@ -147,7 +147,9 @@ fn method(factor: &EntraFactor, question: &BeginQuestion) -> Option<EntraMethod>
         Way::Phone => Some(EntraMethod::TwoWayVoiceMobile),
         Way::Sms => Some(EntraMethod::OneWaySMS),
     };
-    factor.method.or_else(wished)
+    // A user who is asked for nothing but a code is never asked by anything that could ring.
+    let code = question.terms.codes_only.then_some(EntraMethod::PhoneAppOTP);
+    factor.method.or(code).or_else(wished)
 }
 
 fn push_users(factor: &EntraFactor, question: &BeginQuestion) -> PushUsers {
@@ -156,6 +158,9 @@ fn push_users(factor: &EntraFactor, question: &BeginQuestion) -> PushUsers {
 
 /// Whether users whose default is a push are asked for a code, if they have one.
 fn wants_code(inner: &Inner, question: &BeginQuestion) -> bool {
+    if question.terms.codes_only {
+        return true;
+    }
     match push_users(&inner.factor, question) {
         PushUsers::Auto => question.terms.code,
         PushUsers::PreferCode => true,
@@ -195,7 +200,8 @@ pub(super) async fn check_code(inner: Arc<Inner>, id: AttemptId, session: Vec<u8
     let call = inner.end_call(id, &session.upn, &session.id);
     let first = match judge(&inner, &call, &end).await {
         Ok(answer) => answer,
-        Err(reason) => return CodeAnswer::Ended(reason),
+        Err(Undone::NotAsked(reason)) => return CodeAnswer::NotAsked(reason),
+        Err(Undone::Unknown(reason)) => return CodeAnswer::Unknown(reason),
     };
     let follow = inner.factor.follow_affinity_url == FollowAffinityUrl::OnInvalidSession;
     if !follow || first != CodeAnswer::Ended(Reason::SessionExpired) {
@@ -212,12 +218,9 @@ pub(super) async fn check_code(inner: Arc<Inner>, id: AttemptId, session: Vec<u8
     judge(&inner, &call, &end).await.unwrap_or(first)
 }
 
-async fn judge(inner: &Arc<Inner>, call: &Call<'_>, end: &End<'_>) -> Result<CodeAnswer, Reason> {
+async fn judge(inner: &Arc<Inner>, call: &Call<'_>, end: &End<'_>) -> Result<CodeAnswer, Undone> {
     let asking = std::time::Instant::now();
-    let reply = match put(inner, call, || end.body().map(secret_body).unwrap_or_default()).await {
-        Ok(reply) => reply,
-        Err(Undone::NotAsked(reason) | Undone::Unknown(reason)) => return Err(reason),
-    };
+    let reply = put(inner, call, || end.body().map(secret_body).unwrap_or_default()).await?;
     match read_end(&reply) {
         Ok(answer) => {
             inner.succeeded();
@@ -226,7 +229,7 @@ async fn judge(inner: &Arc<Inner>, call: &Call<'_>, end: &End<'_>) -> Result<Cod
         }
         Err(fault) => {
             inner.unreadable(call, &fault.to_string(), reply.len());
-            Err(Reason::OutcomeUnknown)
+            Err(Undone::Unknown(Reason::OutcomeUnknown))
         }
     }
 }

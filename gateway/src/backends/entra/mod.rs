@@ -275,8 +275,7 @@ impl SecondFactor for EntraBackEnd {
         let CodeQuestion { id, session, code, .. } = question;
         let work = calls::check_code(self.inner.clone(), *id, session.clone(), code.duplicate());
         let task = Task::begin(&handle, work);
-        // A task that died may have asked, and a code is never sent twice.
-        Answer::Later(Box::pin(async move { task.await.unwrap_or(CodeAnswer::Ended(Reason::Unexpected)) }))
+        Answer::Later(Box::pin(async move { task.await.unwrap_or(CodeAnswer::Unknown(Reason::Unexpected)) }))
     }
 
     fn reload_if_changed(&self) -> Reload {

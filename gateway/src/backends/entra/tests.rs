@@ -606,10 +606,10 @@ fn unreadable_answers_open_the_breaker() {
     let cloud = Cloud::start(scripted(page, page));
     let bench = Bench::new(&cloud, "breaker_failures = 3\nbreaker_pause = '1m'");
     assert_eq!(bench.begin(), BeginAnswer::Denied(Reason::OutcomeUnknown));
-    assert_eq!(bench.code(&session(), "123456"), CodeAnswer::Ended(Reason::OutcomeUnknown));
+    assert_eq!(bench.code(&session(), "123456"), CodeAnswer::Unknown(Reason::OutcomeUnknown));
     assert_eq!(bench.poll(&Arc::from(session())), PollAnswer::Unavailable(Reason::OutcomeUnknown));
     assert_eq!(bench.begin(), BeginAnswer::Unavailable(Reason::BreakerOpen));
-    assert_eq!(bench.code(&session(), "123456"), CodeAnswer::Ended(Reason::BreakerOpen));
+    assert_eq!(bench.code(&session(), "123456"), CodeAnswer::NotAsked(Reason::BreakerOpen));
     assert_eq!(cloud.count("EndTwoWayAuthentication"), 2);
 }
 

@@ -97,6 +97,8 @@ impl Outcome for CodeAnswer {
             Self::Wrong(reason) => ("wrong", Some(*reason)),
             Self::Ended(reason) => ("ended", Some(*reason)),
             Self::Unavailable(reason) => ("unavailable", Some(*reason)),
+            Self::NotAsked(reason) => ("not_asked", Some(*reason)),
+            Self::Unknown(reason) => ("unknown", Some(*reason)),
         }
     }
 }

@@ -84,6 +84,8 @@ pub(super) fn name(change: &Change) -> &'static str {
 fn outcome(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Claimed { .. } => "claimed",
+        Outcome::ClaimedForCode { .. } => "claimed_for_code",
+        Outcome::Withheld { .. } => "withheld",
         Outcome::ChallengedAlready { .. } => "challenged_already",
         Outcome::PassedAlready { .. } => "passed_already",
         Outcome::Joined { .. } => "joined",

@@ -67,7 +67,9 @@ impl World {
             authorization,
             packet: P,
             port: None,
+            marks: Default::default(),
             prompts: true,
+            codes: false,
         };
         let claimed = Transition { key: key(), change, rules: rules() }.apply(&mut records, at(0));
         assert_eq!(claimed, Outcome::Claimed { epoch: 1 });

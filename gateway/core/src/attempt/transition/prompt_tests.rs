@@ -40,6 +40,7 @@ impl World {
             answer_repeats: false,
             wrong_codes: 4,
             wrong_codes_window: Duration::from_secs(900),
+            prompts: PromptRules { pauses: Vec::new(), codes_only_after: 0, ..PromptRules::default() },
             ..Rules::default()
         };
         Self { records: Records::default(), rules }
@@ -62,7 +63,9 @@ impl World {
             authorization: authorization(),
             packet,
             port,
+            marks: Default::default(),
             prompts: true,
+            codes: false,
         };
         self.apply_for(key, change, secs)
     }
@@ -152,7 +155,7 @@ fn without_station_or_from_another_port_nobody_joins() {
     assert!(matches!(world.claim_with(nowhere, P1, None, 5), Outcome::Joined { .. }), "the same packet is no other");
     let mut world = World::new();
     world.claim_with(key(), P1, Some(1), 0);
-    assert_eq!(world.claim_with(key(), P2, Some(2), 5), Outcome::Discarded(Reason::RepeatWhilePending));
+    assert_eq!(world.claim_with(key(), P2, Some(2), 5), Outcome::Refused(Reason::PromptPending));
     assert_eq!(world.claim_with(key(), P2, None, 5), joined());
     assert_eq!(world.claim_with(key(), P2, Some(1), 5), joined());
 }
@@ -162,11 +165,12 @@ fn one_prompt_per_user() {
     let mut world = World::prompted();
     assert_eq!(world.claim_with(elsewhere(), P2, None, 5), Outcome::Refused(Reason::PromptPending));
     world.settle(1, Settled::Failed(Reason::PromptUnanswered), 20);
-    assert_eq!(world.claim_with(elsewhere(), P2, None, 21), Outcome::Claimed { epoch: 1 });
+    assert_eq!(world.claim_with(elsewhere(), P2, None, 29), Outcome::Withheld { until: Some(at(30)) });
+    assert_eq!(world.claim_with(elsewhere(), P2, None, 30), Outcome::Claimed { epoch: 1 });
     assert_eq!(world.claim(P3, 40), Outcome::Refused(Reason::PromptPending));
-    assert_eq!(world.claim(P3, 111), Outcome::Claimed { epoch: 2 }, "a prompt ends with its deadline");
+    assert_eq!(world.claim(P3, 120), Outcome::Claimed { epoch: 2 }, "a prompt ends with its deadline");
     let other = AttemptKey { user: "bob".into(), ..key() };
-    assert_eq!(world.claim_with(other, P2, None, 112), Outcome::Claimed { epoch: 1 });
+    assert_eq!(world.claim_with(other, P2, None, 121), Outcome::Claimed { epoch: 1 });
 }
 
 #[test]
@@ -209,7 +213,9 @@ fn an_approval_is_not_collected_by_who_proved_nothing() {
         authorization: Authorization { first_factor: None, ..authorization() },
         packet: P2,
         port: None,
+        marks: Default::default(),
         prompts: true,
+        codes: false,
     };
     assert_eq!(world.apply(change, 40), Outcome::Claimed { epoch: 2 });
 }

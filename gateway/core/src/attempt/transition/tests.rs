@@ -33,7 +33,18 @@ fn claim_for(id: u8, begun: Timestamp, factor: &str, policy: &str) -> Change {
     let owner = Owner { node: "a".into(), incarnation: 1 };
     let authorization = authorization(policy);
     let (id, factor) = (AttemptId([id; 16]), factor.into());
-    Change::Claim { owner, id, begun, factor, authorization, packet: P0, port: None, prompts: false }
+    Change::Claim {
+        owner,
+        id,
+        begun,
+        factor,
+        authorization,
+        packet: P0,
+        port: None,
+        marks: Marks::default(),
+        prompts: false,
+        codes: false,
+    }
 }
 
 fn challenge(state: u8) -> NewChallenge {
@@ -190,7 +201,7 @@ fn while_a_code_is_checked_repeats_are_discarded() {
     let mut world = World::challenged(5);
     world.take(5, P1, 1);
     assert_eq!(world.claim(2, 2), Outcome::Discarded(Reason::RepeatWhilePending));
-    let release = Change::Release { state: StateId([5; 16]), packet: P1 };
+    let release = Change::Release { state: StateId([5; 16]), packet: P1, judged: false };
     assert_eq!(world.apply(release.clone(), 2), Outcome::Done);
     assert_eq!(world.apply(release, 2), Outcome::Discarded(Reason::Superseded));
     assert!(matches!(world.take(5, P2, 3), Outcome::Taken(_)), "released: the next packet may try");
@@ -341,13 +352,13 @@ fn a_repeat_that_proved_nothing_is_never_answered() {
     world.rules.answer_repeats = true;
     world.take(5, P1, 1);
     world.pass(1, 5, P1, 40, 1);
-    let Change::Claim { owner, id, begun, factor, authorization, packet, port, prompts } =
+    let Change::Claim { owner, id, begun, factor, authorization, packet, port, marks, prompts, codes } =
         claim_for(2, at(2), "oath", "staff")
     else {
         panic!("a claim")
     };
     let authorization = Authorization { first_factor: None, ..authorization };
-    let claim = Change::Claim { owner, id, begun, factor, authorization, packet, port, prompts };
+    let claim = Change::Claim { owner, id, begun, factor, authorization, packet, port, marks, prompts, codes };
     assert_eq!(world.apply(claim, 2), Outcome::Discarded(Reason::RepeatAfterSuccess));
 }
 

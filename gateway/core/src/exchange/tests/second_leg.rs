@@ -353,6 +353,32 @@ fn a_provider_that_cannot_judge_gives_the_state_back() {
 }
 
 #[test]
+fn unasked_provider_costs_no_guess() {
+    let mut world = World::new(REQUIRED);
+    let state = world.challenged();
+    let code = world.shown();
+    // More often than there are guesses.
+    for _ in 0..30 {
+        world.code.push_back(CodeAnswer::NotAsked(Reason::ProviderUnreachable));
+        assert_eq!(world.answer(&state, &code), refused());
+        assert_eq!(world.reason(), Some(Reason::ProviderUnreachable));
+    }
+    assert_eq!(world.answer(&state, &code), accepted());
+}
+
+#[test]
+fn unknown_outcome_ends_the_sign_in() {
+    let mut world = World::new(REQUIRED);
+    let state = world.challenged();
+    let code = world.shown();
+    world.code.push_back(CodeAnswer::Unknown(Reason::OutcomeUnknown));
+    assert_eq!(world.answer(&state, &code), refused());
+    assert_eq!(world.reason(), Some(Reason::OutcomeUnknown));
+    assert_eq!(world.answer(&state, &code), refused(), "the code is not sent again");
+    assert_eq!(world.reason(), Some(Reason::StateSpent));
+}
+
+#[test]
 fn an_outcome_that_the_store_did_not_take_is_never_spoken() {
     let mut world = World::new(REQUIRED);
     let state = world.challenged();

@@ -193,6 +193,7 @@ pub(super) struct Packet {
     pub(super) state: Option<Vec<u8>>,
     pub(super) station: Option<&'static [u8]>,
     pub(super) port: Option<u32>,
+    pub(super) marks: Box<[u8]>,
     pub(super) signed: bool,
     pub(super) digest: u8,
 }
@@ -336,6 +337,7 @@ impl World {
             state: None,
             station: Some(b"laptop"),
             port: None,
+            marks: Box::default(),
             signed: true,
             digest: self.packets,
         }
@@ -393,6 +395,7 @@ impl World {
             state: packet.state.clone(),
             station: packet.station.map(Into::into),
             port: packet.port,
+            marks: packet.marks.clone(),
             attributes: None,
             sessions: 0,
             proxy_state: 0,

@@ -100,10 +100,10 @@ fn patience_that_is_asked_for_is_shown() {
     assert_eq!(bench.wait(bench.factor.begin(&question("bob@corp.example", true, 20))), overloaded);
     assert_eq!(cloud.count(BEGIN), 2, "and for no other user's");
     let (session, polled) = (session(), Arc::from(session()));
-    assert_eq!(bench.code(&session, "123456"), CodeAnswer::Ended(Reason::ProviderOverloaded));
+    assert_eq!(bench.code(&session, "123456"), CodeAnswer::NotAsked(Reason::ProviderOverloaded));
     assert_eq!(cloud.count(END), 1, "nor for another operation");
     for _ in 0..3 {
-        assert_eq!(bench.code(&session, "123456"), CodeAnswer::Ended(Reason::ProviderOverloaded));
+        assert_eq!(bench.code(&session, "123456"), CodeAnswer::NotAsked(Reason::ProviderOverloaded));
         assert_eq!(bench.poll(&polled), PollAnswer::Unavailable(Reason::ProviderOverloaded));
     }
     assert_eq!((cloud.count(BEGIN), cloud.count(END)), (2, 1));
@@ -137,7 +137,7 @@ fn connections_that_do_not_come_about_are_tried_again() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let bench = Bench::new(&cloud, &format!("mfa_host = '{closed}'"));
     assert_eq!(bench.begin(), BeginAnswer::Unavailable(Reason::ProviderUnreachable));
-    assert_eq!(bench.code(&session(), "123456"), CodeAnswer::Ended(Reason::ProviderUnreachable));
+    assert_eq!(bench.code(&session(), "123456"), CodeAnswer::NotAsked(Reason::ProviderUnreachable));
     let polled: Arc<[u8]> = session().into();
     assert_eq!(bench.poll(&polled), PollAnswer::Unavailable(Reason::ProviderUnreachable));
     let bench = Bench::new(&cloud, "mfa_host = 'host.invalid'");
@@ -155,7 +155,7 @@ fn time_limits_are_hard() {
     let answer = bench.wait(bench.factor.begin(&question("anna@corp.example", true, 1)));
     assert_eq!(answer, BeginAnswer::Denied(Reason::PromptUnanswered));
     assert!(begun.elapsed() < Duration::from_secs(2));
-    assert_eq!(bench.code(&session(), "123456"), CodeAnswer::Ended(Reason::OutcomeUnknown));
+    assert_eq!(bench.code(&session(), "123456"), CodeAnswer::Unknown(Reason::OutcomeUnknown));
     let polled: Arc<[u8]> = session().into();
     assert_eq!(bench.poll(&polled), PollAnswer::Unavailable(Reason::OutcomeUnknown));
     assert!(begun.elapsed() < Duration::from_secs(6));
