@@ -136,6 +136,12 @@ pub trait Store: Send + Sync {
         let _ = (ticket, reply);
     }
 
+    /// The reply to a packet that could not be taken, as the store was away when it came. It is told if the store is back by now
+    /// and such packets are shared.
+    fn packet_answered(&self, digest: PacketDigest, answers: bool, reply: Arc<[u8]>) {
+        let _ = (digest, answers, reply);
+    }
+
     /// Tells the others of sessions, and hears what they told. `None`: there are no others.
     fn share_sessions(&self, telling: Telling) -> Option<Asked<Heard>> {
         let _ = telling;

@@ -28,12 +28,25 @@ pub(super) struct Terms {
     pub(super) now: Option<Timestamp>,
     /// A person would be disturbed.
     pub(super) prompts: bool,
-    /// A replica is to have it before it is believed, and the primary is to be the one that is known.
-    pub(super) acknowledged: bool,
     /// It records a code.
     pub(super) proves: bool,
     /// The write is to count as later than this one.
     pub(super) after: u64,
+}
+
+/// What else is to happen to what a step wrote.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Then {
+    /// Whoever waits for the user is told.
+    pub(super) told: bool,
+    /// Where there are replicas, one is to have it before it is believed, and the primary is to be the one that is known. So it is
+    /// written also where nothing was changed: what was read may be another node's write that no replica has.
+    pub(super) lasts: bool,
+}
+
+/// The same records, once more.
+fn same(_: &mut Records, _: Timestamp) -> ((), Then) {
+    ((), Then { told: false, lasts: true })
 }
 
 /// What is to be sent, and what holds if it is taken.
@@ -86,20 +99,20 @@ impl Lane {
     }
 
     /// Runs `step` on the records and puts the result in place, again where somebody else has written meanwhile. `step` may so
-    /// run more than once, each time on records as they were; it says whether whoever waits for the user is to be told.
+    /// run more than once, each time on records as they were; it says what else is to happen.
     pub(super) async fn change<T: Clone>(
         self: &Rc<Self>,
         name: &UserName,
         user: &Arc<str>,
         terms: Terms,
-        step: impl Fn(&mut Records, Timestamp) -> (T, bool),
+        step: impl Fn(&mut Records, Timestamp) -> (T, Then),
     ) -> Result<T, StoreError> {
         let shared = self.shared.clone();
         let patience = Instant::now() + shared.settings.timeout * 2;
         let key = shared.keys.user(name);
         let mut by_digest = true;
         // Writes of ours whose fate is unknown: one of them may be what the store shows next.
-        let mut unknown: Vec<([u8; HEADER], Known, T)> = Vec::new();
+        let mut unknown: Vec<([u8; HEADER], Known, T, bool)> = Vec::new();
         loop {
             let Some(mut link) = self.link_until(patience).await else {
                 self.lose("it does not answer");
@@ -115,7 +128,7 @@ impl Lane {
             let answers = match link.run(&key, pipeline).await {
                 Ok(answers) => answers,
                 Err(error) => {
-                    unknown.extend(identity.map(|identity| (identity, next, outcome)));
+                    unknown.extend(identity.map(|identity| (identity, next, outcome, acknowledged)));
                     self.failed(&error);
                     tokio::time::sleep(PAUSE).await;
                     continue;
@@ -149,8 +162,12 @@ impl Lane {
                 Exchanged::Other(value) => {
                     let header = value.as_deref().and_then(|value| value.first_chunk::<HEADER>().copied());
                     if let Some(at) = unknown.iter().position(|(identity, ..)| Some(*identity) == header) {
-                        let (_, known, outcome) = unknown.swap_remove(at);
+                        let (_, known, outcome, lasts) = unknown.swap_remove(at);
                         self.keep(name, known);
+                        if lasts {
+                            // It stands there; whether a replica has it, only a write on this connection tells.
+                            Box::pin(self.change(name, user, terms, same)).await?;
+                        }
                         return Ok(outcome);
                     }
                     shared.stats.conflicts.inc();
@@ -201,7 +218,7 @@ impl Lane {
         terms: Terms,
         memory: &Memory,
         by_digest: bool,
-        step: &impl Fn(&mut Records, Timestamp) -> (T, bool),
+        step: &impl Fn(&mut Records, Timestamp) -> (T, Then),
     ) -> Result<Prepared<T>, StoreError> {
         let shared = &self.shared;
         let window = shared.settings.wrong_codes_window;
@@ -209,7 +226,8 @@ impl Lane {
         let (known, mut records) = self.base(name, user, now, Some(&memory.body));
         let unanswered = records.sweep(now, window);
         self.abandon(name, &mut records, now);
-        let (outcome, told) = step(&mut records, now);
+        let (outcome, then) = step(&mut records, now);
+        let acknowledged = then.lasts && shared.settings.mode.has_replicas();
         let floor = std::mem::take(&mut records.epoch_floor);
         (records.used_since, records.counters_since) = (Timestamp::default(), Timestamp::default());
         let lasts = records.lasts_until(window);
@@ -219,7 +237,7 @@ impl Lane {
             expires: lasts.unwrap_or_default(),
         };
         let key = shared.keys.user(name);
-        let (what, value) = if records == known.records {
+        let (what, value) = if records == known.records && !acknowledged {
             ("read", Vec::new())
         } else if records.is_empty() {
             ("delete", Vec::new())
@@ -230,10 +248,9 @@ impl Lane {
         let mut call = EXCHANGE.call(by_digest, &[&key, &shared.keys.memory(name.group)]);
         call.arg(&memory.value).arg(known.identity.as_ref().map_or(&[][..], |identity| identity));
         call.arg(what).arg(&value).arg(lifetime.to_string());
-        call.arg(if told { shared.keys.channel(name) } else { String::new() });
+        call.arg(if then.told { shared.keys.channel(name) } else { String::new() });
         let mut pipeline = Pipeline::new();
         pipeline.add_command(call);
-        let acknowledged = terms.acknowledged && what != "read";
         if acknowledged {
             let wait = shared.settings.timeout.as_millis() / 2;
             pipeline.add_command(cmd("WAIT").arg(1).arg(wait.to_string()).to_owned());
@@ -335,7 +352,7 @@ impl Lane {
         name: &UserName,
         user: &Arc<str>,
         given: Option<Timestamp>,
-        step: impl Fn(&mut Records, Timestamp) -> (T, bool),
+        step: impl Fn(&mut Records, Timestamp) -> (T, Then),
     ) -> T {
         self.shared.stats.alone.inc();
         let now = self.store_now(given);

@@ -1,7 +1,7 @@
 //! One connection, its thread, and the users that lie on it. All transitions of one user on this node run one after another on
 //! one lane, so that the node never races itself, and its copy of the records is mostly right.
 
-use super::change::Terms;
+use super::change::{Terms, Then};
 use super::link::Link;
 use super::memory::{self, Memory, Trouble};
 use super::packet::PacketJob;
@@ -213,7 +213,7 @@ impl Lane {
             }
             Work::Tidy(user) => {
                 if !self.lost.get() {
-                    let _ = self.change(name, &user, Terms::default(), |_, _| ((), false)).await;
+                    let _ = self.change(name, &user, Terms::default(), |_, _| ((), Then::default())).await;
                 }
             }
             Work::Reassert(user) => self.reassert(name, &user).await,
@@ -244,24 +244,20 @@ impl Lane {
             Change::Settle { code: Some(code), .. } if code.forget.is_none() => Some(code),
             _ => None,
         };
-        // What lets a packet in, or may prompt, is not believed before a replica has it: an approval that a fail-over takes
-        // back would let in another packet too.
-        let hands_out = matches!(transition.change, Change::TakeOver { .. } | Change::Collect { .. });
-        let acknowledged = (prompts || proves || hands_out) && self.shared.settings.mode.has_replicas();
         let tells = |outcome: &Outcome| {
             matches!(transition.change, Change::Settle { .. } | Change::TakeOver { .. } | Change::Offer { .. })
                 && !matches!(outcome, Outcome::Discarded(_) | Outcome::Refused(_))
         };
         let run = |records: &mut Records, now: Timestamp| {
             let outcome = transition.apply(records, now);
-            let told = tells(&outcome);
-            (outcome, told)
+            let then = Then { told: tells(&outcome), lasts: transition.change.must_last(&outcome) };
+            (outcome, then)
         };
         let tried = !self.lost.get();
         let mut outcome = if !tried {
             Err(StoreError::Unavailable)
         } else {
-            self.change(name, &user, Terms { now: given, prompts, acknowledged, proves, after: 0 }, run).await
+            self.change(name, &user, Terms { now: given, prompts, proves, after: 0 }, run).await
         };
         if outcome == Err(StoreError::Unavailable) && self.lost.get() {
             outcome = match self.shared.settings.when_lost {

@@ -449,8 +449,7 @@ impl Store for RedisStore {
     }
 
     fn packet(&self, digest: PacketDigest, answers: bool) -> Option<crate::Asked<PacketSeen>> {
-        let share = (answers || self.shared.settings.share_packets) && !self.shared.stats.lost.load(Ordering::Relaxed);
-        if !share {
+        if !self.shared.shares(answers) {
             return None;
         }
         let (done, seen) = oneshot::channel();
@@ -460,6 +459,12 @@ impl Store for RedisStore {
 
     fn packet_ended(&self, ticket: Ticket, reply: Option<Arc<[u8]>>) {
         let _ = self.packets.send(PacketJob::End(Ended { ticket, reply }));
+    }
+
+    fn packet_answered(&self, digest: PacketDigest, answers: bool, reply: Arc<[u8]>) {
+        if self.shared.shares(answers) {
+            let _ = self.packets.send(PacketJob::Answer { digest, reply });
+        }
     }
 
     fn share_sessions(&self, telling: Telling) -> Option<crate::Asked<Heard>> {

@@ -17,6 +17,7 @@ use redis::{Cmd, ErrorKind, Pipeline, RedisError, ServerErrorKind, Value};
 use serde::{Deserialize, Serialize};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
@@ -29,6 +30,8 @@ pub(super) enum PacketJob {
     Take { digest: PacketDigest, done: oneshot::Sender<Result<PacketSeen, StoreError>> },
     /// Say what became of it; nobody waits.
     End(Ended),
+    /// Say what a packet was answered with that could not be taken; nobody waits.
+    Answer { digest: PacketDigest, reply: Arc<[u8]> },
 }
 
 /// What became of a packet that this node took.
@@ -48,12 +51,14 @@ enum Body {
 enum Put {
     Take { ours: Ticket, done: oneshot::Sender<Result<PacketSeen, StoreError>> },
     End(Ended),
+    Answer(Ticket),
 }
 
 impl Put {
     fn key(&self) -> &str {
         match self {
             Self::Take { ours, .. } => &ours.key,
+            Self::Answer(ours) => &ours.key,
             Self::End(ended) => &ended.ticket.key,
         }
     }
@@ -109,7 +114,8 @@ impl Lane {
             match (put, answer) {
                 // Nearly always.
                 (Put::Take { ours, done }, Ok(Value::Nil)) => drop(done.send(Ok(PacketSeen::New(ours)))),
-                (Put::End(_), Ok(_)) => {}
+                (Put::Answer(_), Ok(Value::Nil)) => {}
+                (Put::End(ended), Ok(there)) if ended.reply.is_none() || !is_empty(&there) => {}
                 (put, answer) => {
                     let (shared, link) = (shared.clone(), link.clone());
                     tokio::task::spawn_local(async move { shared.follow(link, put, answer).await });
@@ -120,14 +126,24 @@ impl Lane {
 }
 
 impl Shared {
+    /// Whether packets of this kind are shared now. `answers`: they answer a challenge.
+    pub(super) fn shares(&self, answers: bool) -> bool {
+        (answers || self.settings.share_packets) && !self.stats.lost.load(Ordering::Relaxed)
+    }
+
     fn prepare(&self, job: PacketJob) -> Result<(Put, Cmd), RedisError> {
         match job {
             PacketJob::Take { digest, done } => {
                 let key = self.keys.packet(&digest.0);
                 let value = self.seal_packet(&key, &Body::Pending(self.owner.clone()))?;
-                let mut call = redis::cmd("SET");
-                call.arg(&key).arg(&value).arg("NX").arg("GET").arg("PX").arg(PACKET_LIVES.as_millis().to_string());
+                let call = first(&key, &value, PACKET_LIVES);
                 Ok((Put::Take { ours: Ticket { key, value }, done }, call))
+            }
+            PacketJob::Answer { digest, reply } => {
+                let key = self.keys.packet(&digest.0);
+                let value = self.seal_packet(&key, &Body::Replied(reply.to_vec()))?;
+                let call = first(&key, &value, REPLY_LIVES);
+                Ok((Put::Answer(Ticket { key, value }), call))
             }
             PacketJob::End(ended) => {
                 let call = self.ending(&ended, true)?;
@@ -159,6 +175,11 @@ impl Shared {
                     StoreError::Unavailable
                 }));
             }
+            Put::Answer(ours) => {
+                if let Err(error) = self.answer(&mut link, &ours, answer).await {
+                    tracing::warn!(%error, "the store did not take a reply: a repeat at another node may be decided anew");
+                }
+            }
             Put::End(ended) => {
                 let answer = match answer {
                     Err(error) if is_unknown(&error) => match self.ending(&ended, false) {
@@ -167,11 +188,49 @@ impl Shared {
                     },
                     answer => answer,
                 };
-                if let Err(error) = answer {
+                let told = match (answer, ended.reply) {
+                    // A fail-over has lost that this node had the packet.
+                    (Ok(there), Some(reply)) if is_empty(&there) => {
+                        self.answer_anew(&mut link, ended.ticket.key, &reply).await
+                    }
+                    (Ok(_), _) => Ok(()),
+                    (Err(error), _) => Err(error),
+                };
+                if let Err(error) = told {
                     tracing::warn!(%error, "the store did not take a reply: a repeat at another node may stay unanswered");
                 }
             }
         }
+    }
+
+    /// What a value says; `None`: it cannot be believed.
+    fn body(&self, key: &str, value: &[u8]) -> Option<Body> {
+        match self.sealer.open(key, value) {
+            Ok((_, octets)) => postcard::from_bytes(&octets).ok(),
+            Err(unopened) => {
+                let _ = self.count(unopened);
+                None
+            }
+        }
+    }
+
+    async fn answer_anew(&self, link: &mut Link, key: String, reply: &[u8]) -> Result<(), RedisError> {
+        let value = self.seal_packet(&key, &Body::Replied(reply.to_vec()))?;
+        self.stats.round_trips.inc();
+        match run(link, &key, first(&key, &value, REPLY_LIVES)).await? {
+            Value::Nil => Ok(()),
+            there => self.answer(link, &Ticket { key, value }, Ok(there)).await,
+        }
+    }
+
+    /// A reply that was sent takes the place of a node that has the packet in progress, so that whoever asks from now on gets what
+    /// was sent first. Another reply stays.
+    async fn answer(&self, link: &mut Link, ours: &Ticket, there: Result<Value, RedisError>) -> Result<(), RedisError> {
+        let there = value(there?)?;
+        if let Some(Body::Pending(_)) = self.body(&ours.key, &there) {
+            self.replace(link, &ours.key, &there, &ours.value, REPLY_LIVES).await?;
+        }
+        Ok(())
     }
 
     /// What `there` means, which was there before `ours`.
@@ -179,17 +238,10 @@ impl Shared {
         let key = &ours.key;
         // At most one dead owner after another.
         for _ in 0..3 {
-            let body = match self.sealer.open(key, &there) {
-                Ok((_, octets)) => postcard::from_bytes(&octets).ok(),
-                Err(unopened) => {
-                    let _ = self.count(unopened);
-                    None
-                }
-            };
-            match body {
+            match self.body(key, &there) {
                 Some(Body::Replied(reply)) => return Ok(PacketSeen::Replied(reply)),
                 Some(Body::Pending(owner)) if self.members.is_dead(&owner) => {
-                    there = self.replace(link, key, &there, &ours.value).await?;
+                    there = self.replace(link, key, &there, &ours.value, PACKET_LIVES).await?;
                     if there == ours.value {
                         return Ok(PacketSeen::New(ours));
                     }
@@ -201,10 +253,17 @@ impl Shared {
         Ok(PacketSeen::Pending)
     }
 
-    async fn replace(&self, link: &mut Link, key: &str, known: &[u8], new: &[u8]) -> Result<Vec<u8>, RedisError> {
+    async fn replace(
+        &self,
+        link: &mut Link,
+        key: &str,
+        known: &[u8],
+        new: &[u8],
+        lives: Duration,
+    ) -> Result<Vec<u8>, RedisError> {
         self.stats.round_trips.inc();
-        match run(link, key, replacing(key, known, new, PACKET_LIVES, true)).await {
-            Err(error) if is_unknown(&error) => run(link, key, replacing(key, known, new, PACKET_LIVES, false)).await,
+        match run(link, key, replacing(key, known, new, lives, true)).await {
+            Err(error) if is_unknown(&error) => run(link, key, replacing(key, known, new, lives, false)).await,
             answer => answer,
         }
         .and_then(value)
@@ -219,6 +278,13 @@ impl Shared {
     }
 }
 
+/// Puts `value` where nothing is, and answers what is there otherwise.
+fn first(key: &str, value: &[u8], lives: Duration) -> Cmd {
+    let mut call = redis::cmd("SET");
+    call.arg(key).arg(value).arg("NX").arg("GET").arg("PX").arg(lives.as_millis().to_string());
+    call
+}
+
 fn replacing(key: &str, known: &[u8], new: &[u8], lives: Duration, by_digest: bool) -> Cmd {
     let mut call = REPLACE.call(by_digest, &[key]);
     call.arg(known).arg(new).arg(lives.as_millis().to_string());
@@ -228,6 +294,11 @@ fn replacing(key: &str, known: &[u8], new: &[u8], lives: Duration, by_digest: bo
 /// Whether the server does not know the script, as after a restart.
 pub(super) fn is_unknown(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
+}
+
+/// Whether nothing stands under a key, as the script says it.
+fn is_empty(answer: &Value) -> bool {
+    matches!(answer, Value::BulkString(there) if there.is_empty())
 }
 
 fn value(answer: Value) -> Result<Vec<u8>, RedisError> {

@@ -1,6 +1,6 @@
 //! After a fail-over, a loss, or a time without the store: each node says again what it holds.
 
-use super::change::Terms;
+use super::change::{Terms, Then};
 use super::lane::{Known, Lane, Work};
 use super::link::Link;
 use super::memory::{self, Memory, Trouble};
@@ -43,10 +43,10 @@ impl Lane {
                     told.set(Some(&stats.reasserted));
                 }
             }
-            ((), true)
+            ((), Then { told: true, lasts: false })
         };
         let terms = Terms { after: mine.head.serial, ..Terms::default() };
-        let outcome = match self.change(name, user, Terms::default(), |_, _| ((), false)).await {
+        let outcome = match self.change(name, user, Terms::default(), |_, _| ((), Then::default())).await {
             Ok(()) => self.change(name, user, terms, put).await,
             Err(error) => Err(error),
         };

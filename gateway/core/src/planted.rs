@@ -19,10 +19,16 @@ pub enum Fault {
     ClaimIgnoresPrompt,
     /// A2: a node that takes a prompt over prompts again.
     TakeOverPromptsAgain,
+    /// A2: a record that was forgotten is followed by one with the same epoch, so that a late write of its owner fits.
+    EpochComesAgain,
     /// A3: what was answered or is in progress counts as new.
     DuplicateIsNew,
     /// A3: a packet that has its outcome and comes again is told another.
     OutcomeChanges,
+    /// A3: an outcome is spoken before a replica of the store has it.
+    OutcomeIsNotAcknowledged,
+    /// A3: a reply to a packet that came while the store was away is not told to other nodes.
+    ReplyIsNotTold,
     /// A4: an approval that no packet waited for is dropped.
     ApprovalIsDropped,
     /// A4: a prompt whose session was saved is refused when its owner dies.
@@ -43,14 +49,17 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::WrongPasswordIsRight,
         Self::WrongCodeIsRight,
         Self::DenialIsApproval,
         Self::ClaimIgnoresPrompt,
         Self::TakeOverPromptsAgain,
+        Self::EpochComesAgain,
         Self::DuplicateIsNew,
         Self::OutcomeChanges,
+        Self::OutcomeIsNotAcknowledged,
+        Self::ReplyIsNotTold,
         Self::ApprovalIsDropped,
         Self::SessionIsIgnored,
         Self::UsedCodeIsForgotten,
@@ -65,8 +74,10 @@ impl Fault {
     pub const fn breaks(self) -> &'static str {
         match self {
             Self::WrongPasswordIsRight | Self::WrongCodeIsRight | Self::DenialIsApproval | Self::GuessPaidLate => "A1",
-            Self::ClaimIgnoresPrompt | Self::TakeOverPromptsAgain | Self::PromptAfterDenial => "A2",
-            Self::DuplicateIsNew | Self::OutcomeChanges => "A3",
+            Self::ClaimIgnoresPrompt | Self::TakeOverPromptsAgain | Self::PromptAfterDenial | Self::EpochComesAgain => {
+                "A2"
+            }
+            Self::DuplicateIsNew | Self::OutcomeChanges | Self::OutcomeIsNotAcknowledged | Self::ReplyIsNotTold => "A3",
             Self::ApprovalIsDropped | Self::SessionIsIgnored => "A4",
             Self::UsedCodeIsForgotten | Self::StateServesTwice | Self::ApprovalForAll | Self::RideOnApproval => "A5",
         }

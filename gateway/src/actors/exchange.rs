@@ -15,7 +15,7 @@ use gateway_core::attempt::driver::Prompt;
 use gateway_core::attempt::record::{AttemptKey, Owner, PacketDigest};
 use gateway_core::attempt::transition::{CLAIM_HOLDS, Outcome, Transition};
 use gateway_core::event::{Event, Step};
-use gateway_core::exchange::duplicates::End;
+use gateway_core::exchange::duplicates::{End, Telling};
 use gateway_core::exchange::{self, Effect, Input, News, PACKET_DEADLINE, Request, Verdict};
 use gateway_core::radius::{Packet, SharedSecret, encode_reply};
 use gateway_core::reason::Reason;
@@ -63,6 +63,8 @@ pub struct Exchange {
     audited: bool,
     /// The reply, until the audit of it is durable.
     reply: Option<(End, Option<Timestamp>)>,
+    /// They have it, or its reply came from them.
+    theirs: bool,
     /// What it did so far, where there are traces.
     trail: Option<Box<trace::packet::Packet>>,
     _permit: Permit,
@@ -103,6 +105,7 @@ impl Exchange {
             audit_failures,
             audited: true,
             reply: None,
+            theirs: false,
             trail,
             _permit: permit,
         }
@@ -192,8 +195,8 @@ impl Exchange {
             }
             // The store is lost, and what that means the attempt's own transitions find out.
             Err(_) => self.feed(Input::Start, ctx),
-            Ok(PacketSeen::Pending) => self.end(End::Forgotten, ctx),
-            Ok(PacketSeen::Replied(reply)) => self.end(End::Replied(reply.into()), ctx),
+            Ok(PacketSeen::Pending) => self.end_as_theirs(End::Forgotten, ctx),
+            Ok(PacketSeen::Replied(reply)) => self.end_as_theirs(End::Replied(reply.into()), ctx),
         }
     }
 
@@ -306,20 +309,31 @@ impl Exchange {
         }));
     }
 
+    /// Another node decides, or has decided.
+    fn end_as_theirs(&mut self, end: End, ctx: &mut Context<Self>) {
+        self.theirs = true;
+        self.end(end, ctx);
+    }
+
     fn settle(&mut self, end: End, not_before: Option<Timestamp>) {
         if let Some((key, waiter)) = self.waits_for.take() {
             self.node.pending.leave(&key, &waiter);
         }
-        if let Some(ticket) = self.ticket.take() {
-            match &end {
-                End::Replied(reply) => self.node.store.packet_ended(ticket, Some(reply.clone())),
-                End::Forgotten => self.node.store.packet_ended(ticket, None),
-                // As if it had been answered: it stays so for others too.
-                End::Discarded => {}
-            }
+        let Some(reply_to) = self.reply_to.take() else { return };
+        self.tell_others(&end);
+        reply_to.finish(end, not_before);
+    }
+
+    fn tell_others(&mut self, end: &End) {
+        if self.theirs {
+            return;
         }
-        if let Some(reply_to) = self.reply_to.take() {
-            reply_to.finish(end, not_before);
+        let (store, ticket) = (&self.node.store, self.ticket.take());
+        match (end.telling(ticket.is_some()), ticket) {
+            (Telling::Reply(reply), Some(ticket)) => store.packet_ended(ticket, Some(reply)),
+            (Telling::Reply(reply), None) => store.packet_answered(self.digest, self.answers, reply),
+            (Telling::Free, Some(ticket)) => store.packet_ended(ticket, None),
+            (Telling::Free, None) | (Telling::Nothing, _) => {}
         }
     }
 }

@@ -18,6 +18,7 @@ use gateway_core::exchange::session_marks;
 use gateway_core::radius::Code;
 use gateway_core::reason::Reason;
 use gateway_core::time::Timestamp;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,7 +48,7 @@ pub(crate) struct PromptFact {
     /// Who drives it.
     owner: (usize, u32),
     begun: Timestamp,
-    deadline: Timestamp,
+    pub(crate) deadline: Timestamp,
     /// The provider asks for a code instead: no phone rings.
     pub(crate) code: bool,
     pub(crate) approves: bool,
@@ -294,18 +295,13 @@ impl World<'_> {
 
     // A3.
 
-    pub(crate) fn check_reply(
-        &mut self,
-        n: usize,
-        life: u32,
-        p: usize,
-        octets: &Arc<[u8]>,
-        committed: bool,
-        id: AttemptId,
-    ) {
+    pub(crate) fn check_reply(&mut self, (n, life): (usize, u32), run: &Run, octets: &Arc<[u8]>, id: AttemptId) {
+        let (p, began, committed) = (run.packet, run.began, run.committed);
         let lifetime = self.setup.configs[self.plan.config].limits.reply_lifetime;
         // A refusal that was committed for another packet is told to this one too, for some seconds.
         let committed = committed && !self.borrowed.contains(&self.packets[p].digest());
+        // A packet that came while the store was away is decided by what this node knows.
+        let alone = self.shares(p) && !run.taken;
         let mut anew = false;
         for before in self.packets[p].spoken.clone() {
             if before.octets == *octets {
@@ -321,10 +317,19 @@ impl World<'_> {
             // Alone, a node that crashes has forgotten what it committed.
             let remembered = self.plan.shared || before.by == (n, life);
             // Where packets are not shared, what was committed is known as long as its attempt.
-            let remembered = remembered && (self.plan.share_packets || before.id == id);
-            if before.committed && committed && remembered && kept {
+            let remembered = remembered && (self.shares(p) || before.id == id);
+            if before.committed && committed && remembered && kept && !alone {
                 return self.fail("A3", || {
                     format!("packet {p} is answered with {is:?}, after {was:?}; both are committed (attempt {id})")
+                });
+            }
+            // Where nodes share packets, each knows what was answered while the store was there, if it has been there since.
+            let told = self.shares(p) && self.store_trouble.is_none_or(|at| at <= before.at);
+            // One that was answered in two ways while the store was away is told as the first, and not for as long as the second.
+            let told = told && !alone && self.packets[p].spoken.len() == 1;
+            if told && kept && began > before.at.after(Duration::from_secs(2)) {
+                return self.fail("A3", || {
+                    format!("packet {p} is answered with {is:?}, after {was:?}, which node {n} should have known")
                 });
             }
             anew = true;
@@ -333,6 +338,45 @@ impl World<'_> {
             self.figures.meet(Limit::DecidedAnew);
         }
         self.packets[p].spoken.push(Spoken { by: (n, life), octets: octets.clone(), committed, id, at: self.now });
+    }
+
+    /// The attempts whose outcome is settled and was spoken, as the store has them.
+    pub(crate) fn settlements_spoken(&self) -> Vec<(AttemptKey, AttemptId, Phase)> {
+        let spoken = self.packets.iter().flat_map(|packet| &packet.spoken).filter(|spoken| spoken.committed);
+        let ids: BTreeSet<AttemptId> = spoken.map(|spoken| spoken.id).collect();
+        let all = (0..USERS).flat_map(|user| &self.store.records(user).attempts);
+        all.filter(|(_, attempt)| ids.contains(&attempt.id) && matches!(attempt.phase, Phase::Settled { .. }))
+            .map(|(key, attempt)| (key.clone(), attempt.id, attempt.phase.clone()))
+            .collect()
+    }
+
+    /// What was spoken was acknowledged by a replica before, so that no fail-over takes it back.
+    pub(crate) fn check_settlements(&mut self, spoken: &[(AttemptKey, AttemptId, Phase)]) {
+        let lost = spoken.iter().find(|(key, id, phase)| {
+            !self.attempt(key).is_some_and(|attempt| attempt.id == *id && attempt.phase == *phase)
+        });
+        if let Some((_, id, phase)) = lost {
+            self.fail("A3", || format!("attempt {id} was answered as {phase:?}, and a fail-over takes that back"));
+        }
+    }
+
+    /// A write of one attempt never changes another, however late it comes.
+    pub(crate) fn check_attempt(&mut self, transition: &Transition, outcome: &Outcome, of: AttemptId) {
+        let writes = matches!(
+            transition.change,
+            Change::Await { .. }
+                | Change::Offer { .. }
+                | Change::Collect { .. }
+                | Change::TakeOver { .. }
+                | Change::Issue { .. }
+                | Change::Retry { .. }
+                | Change::Settle { .. }
+        );
+        let refused = matches!(outcome, Outcome::Discarded(_) | Outcome::Refused(_));
+        let changed = self.attempt(&transition.key).map(|attempt| attempt.id).filter(|id| *id != of);
+        if let Some(id) = changed.filter(|_| writes && !refused) {
+            self.fail("A2", || format!("attempt {id} is changed by a late write of attempt {of}"));
+        }
     }
 
     // A4, and what is true of prompts.

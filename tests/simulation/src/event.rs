@@ -1,7 +1,7 @@
 //! What happens, and when: a queue of events by time, and by the order in which they were foreseen.
 
 use gateway_core::attempt::driver;
-use gateway_core::attempt::record::{AttemptKey, Owner, PacketDigest};
+use gateway_core::attempt::record::{AttemptId, AttemptKey, Owner, PacketDigest};
 use gateway_core::attempt::transition::{Outcome, Transition};
 use gateway_core::exchange::Input;
 use gateway_core::factor::CodeUse;
@@ -98,6 +98,8 @@ pub(crate) enum Event {
         node: usize,
         life: u32,
         transition: Box<Transition>,
+        /// The attempt that whoever sends it knows.
+        of: AttemptId,
         back: Back,
     },
     Journal {
@@ -113,7 +115,7 @@ pub(crate) enum Event {
     },
     PacketEnded {
         digest: PacketDigest,
-        owner: Owner,
+        owner: Option<Owner>,
         reply: Option<Arc<[u8]>>,
     },
     Look {
@@ -145,6 +147,7 @@ pub(crate) enum Event {
     },
     Pause {
         node: usize,
+        long: bool,
     },
     Resume {
         node: usize,

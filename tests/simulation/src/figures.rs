@@ -18,7 +18,7 @@ pub(crate) enum Limit {
     Uncollected,
     /// An approval that came when the store was away or failed over, or its owner stood still.
     Trouble,
-    /// A packet was decided anew by another node, as no verdict was committed.
+    /// A packet was decided anew by another node, as no verdict was committed, or as the store was away when it came there.
     DecidedAnew,
     /// The store was away.
     StoreOutage,
@@ -32,7 +32,7 @@ impl Limit {
         (Self::RepeatAfterSuccess, "A4 (c): new packet after a success"),
         (Self::Uncollected, "approvals that no packet came for"),
         (Self::Trouble, "approvals in a time of trouble of store or owner"),
-        (Self::DecidedAnew, "packets decided anew, nothing committed"),
+        (Self::DecidedAnew, "packets decided anew: nothing committed, or the store away"),
         (Self::StoreOutage, "outages of the store"),
     ];
 }

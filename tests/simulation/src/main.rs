@@ -7,7 +7,7 @@ use simulation::{Figures, Setup, run};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Runs the real core of several nodes with invented time and a bad network, and checks A1 to A5 after each step.
 #[derive(Parser)]
@@ -25,17 +25,19 @@ struct Arguments {
     /// How many at once.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=256))]
     jobs: u64,
-    /// Go on after a failure, and count failures by what they break.
+    /// Stop at the first seed that fails, instead of telling all of them.
     #[arg(long)]
-    keep_going: bool,
+    first: bool,
     /// Break a rule of the core; its name as in gateway/core/src/planted.rs.
     #[cfg(feature = "planted-faults")]
     #[arg(long)]
     plant: Option<String>,
 }
 
-/// Between two lines of progress.
-const REPORT_EVERY: u64 = 10_000;
+/// Between two lines of progress, where there are many seeds.
+const REPORT_EVERY: Duration = Duration::from_secs(10);
+/// As many failures are told; a build in which every seed fails has nothing more to say.
+const MOST_FAILURES: usize = 1_000;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -72,6 +74,7 @@ fn one(setup: &Setup, seed: u64) -> ExitCode {
 
 fn many(setup: &Setup, arguments: &Arguments) -> ExitCode {
     let (next, stop, began) = (AtomicU64::new(0), AtomicBool::new(false), Instant::now());
+    let told = Mutex::new(began);
     let total = Mutex::new((Figures::default(), Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..arguments.jobs {
@@ -82,17 +85,16 @@ fn many(setup: &Setup, arguments: &Arguments) -> ExitCode {
                     if done >= arguments.seeds {
                         break;
                     }
-                    let seed = arguments.from + done;
+                    let seed = arguments.from.wrapping_add(done);
                     let ran = run(setup, seed, false);
                     ours.add(&ran.figures);
                     if let Some(failure) = ran.failure {
-                        stop.fetch_or(!arguments.keep_going, Ordering::Relaxed);
-                        lock(&total).1.push((seed, failure));
+                        eprintln!("seed {seed}: {} is broken: {}", failure.rule, failure.what);
+                        let failures = &mut lock(&total).1;
+                        failures.push((seed, failure));
+                        stop.fetch_or(arguments.first || failures.len() >= MOST_FAILURES, Ordering::Relaxed);
                     }
-                    let every = if arguments.seeds > 100_000 { 10 * REPORT_EVERY } else { REPORT_EVERY };
-                    if done % every == every - 1 {
-                        eprintln!("{} seeds in {:.0} s", done + 1, began.elapsed().as_secs_f64());
-                    }
+                    progress(&told, began, done + 1, arguments.seeds);
                 }
                 lock(&total).0.add(&ours);
             });
@@ -104,7 +106,7 @@ fn many(setup: &Setup, arguments: &Arguments) -> ExitCode {
     println!("{} seeds in {took:.1} s, {:.0} a second", figures.runs, figures.runs as f64 / took);
     failures.sort_by_key(|(seed, _)| *seed);
     let Some((seed, _)) = failures.first() else {
-        println!("A1 to A5 hold");
+        println!("A1 to A5 hold in the seeds from {}", arguments.from);
         return ExitCode::SUCCESS;
     };
     println!("\nthe last steps of seed {seed}:");
@@ -112,11 +114,24 @@ fn many(setup: &Setup, arguments: &Arguments) -> ExitCode {
         println!("{line}");
     }
     println!();
-    for (seed, failure) in failures.iter().take(20) {
+    for (seed, failure) in &failures {
         println!("seed {seed}: {} is broken: {}", failure.rule, failure.what);
     }
     println!("{} seeds failed. Replay with: simulation --seed {seed}", failures.len());
     ExitCode::FAILURE
+}
+
+/// Says now and then how far it is.
+fn progress(told: &Mutex<Instant>, began: Instant, done: u64, of: u64) {
+    // Another thread says it just now.
+    let Ok(mut told) = told.try_lock() else { return };
+    if told.elapsed() < REPORT_EVERY {
+        return;
+    }
+    *told = Instant::now();
+    let took = began.elapsed().as_secs_f64();
+    let left = took / done as f64 * of.saturating_sub(done) as f64;
+    eprintln!("{done} of {of} seeds in {took:.0} s, {left:.0} s to go");
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

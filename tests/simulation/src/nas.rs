@@ -62,6 +62,7 @@ pub(crate) struct Packet {
     rides: bool,
     /// It gets a challenge for the volley.
     volley: bool,
+    made: Timestamp,
     pub(crate) carries: Carries,
     pub(crate) spoken: Vec<Spoken>,
 }
@@ -233,6 +234,7 @@ impl World<'_> {
             identifier,
             rides: false,
             volley: false,
+            made: self.now,
             carries,
             spoken: Vec::new(),
         });
@@ -293,6 +295,20 @@ impl World<'_> {
             }
             let at = self.travel();
             self.at(at, Event::Arrive { node, packet });
+        }
+    }
+
+    /// Packets of the last seconds come once more when the store comes back at `until`, and again later: a VPN server repeats them, or
+    /// the network was slow.
+    pub(crate) fn repeat_about(&mut self, until: Timestamp) {
+        let lately = until.before(Duration::from_secs(20));
+        for packet in (0..self.packets.len()).rev().take_while(|p| self.packets[*p].made > lately).collect::<Vec<_>>() {
+            if self.random.chance(700) {
+                let before = Duration::from_millis(self.random.range(0, 300));
+                self.at(until.before(before).max(self.now), Event::Stray { packet });
+                let after = Duration::from_millis(self.random.range(2_000, 12_000));
+                self.at(until.after(after), Event::Stray { packet });
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use gateway_core::attempt::driver::{self, Driver, Load, Prompt};
 use gateway_core::attempt::record::{AttemptId, AttemptKey, Owner, PacketDigest};
 use gateway_core::attempt::transition::{Change, Outcome, Transition};
 use gateway_core::event::{self, Finished, Step};
-use gateway_core::exchange::duplicates::{Duplicates, End, Key, Seen};
+use gateway_core::exchange::duplicates::{Duplicates, End, Key, Seen, Telling};
 use gateway_core::exchange::{Effect, Exchange, Input, News, PACKET_DEADLINE, Request, Setting, Verdict};
 use gateway_core::factor::{CodeWanted, Offer};
 use gateway_core::radius::Code;
@@ -39,11 +39,14 @@ pub(crate) struct Run {
     /// Waits for a prompt that this owner drives.
     elsewhere: Option<Owner>,
     subscribed: bool,
-    shared_packet: bool,
+    /// Other nodes know that this one has the packet.
+    pub(crate) taken: bool,
+    /// They have it, or its reply came from them.
+    theirs: bool,
     /// How often it found no driver.
     looks: u8,
     /// What it says was committed in the store.
-    committed: bool,
+    pub(crate) committed: bool,
     ended: bool,
 }
 
@@ -168,13 +171,14 @@ impl World<'_> {
             waits_for: None,
             elsewhere: None,
             subscribed: false,
-            shared_packet: false,
+            taken: false,
+            theirs: false,
             looks: 0,
             committed: false,
             ended: false,
         };
         self.nodes[n].runs.push(Some(run));
-        if self.plan.share_packets && !self.store.is_down(now) {
+        if self.shares(packet) && !self.store.is_down(now) {
             let (at, life) = (self.soon(), self.nodes[n].life);
             return self.at(at, Event::AskPacket { node: n, life, run: r });
         }
@@ -186,13 +190,22 @@ impl World<'_> {
         let Some(mut run) = self.nodes[n].runs.get_mut(r).and_then(Option::take) else { return };
         match seen {
             PacketSeen::New => {
-                run.shared_packet = true;
+                run.taken = true;
                 self.nodes[n].runs[r] = Some(run);
                 self.feed(n, r, Input::Start);
             }
-            PacketSeen::Pending => self.end(n, r, run, End::Forgotten),
-            PacketSeen::Replied(reply) => self.end(n, r, run, End::Replied(reply)),
+            PacketSeen::Away => {
+                self.nodes[n].runs[r] = Some(run);
+                self.feed(n, r, Input::Start);
+            }
+            PacketSeen::Pending => self.end_as_theirs(n, r, run, End::Forgotten),
+            PacketSeen::Replied(reply) => self.end_as_theirs(n, r, run, End::Replied(reply)),
         }
+    }
+
+    /// Whether nodes share this packet: any, or what brings back a State.
+    pub(crate) fn shares(&self, packet: usize) -> bool {
+        self.plan.shared && (self.plan.share_packets || self.packets[packet].state().is_some())
     }
 
     /// Feeds one input to an exchange, performs all its effects, then feeds what was answered at once.
@@ -230,13 +243,13 @@ impl World<'_> {
                 self.ask(n, r, run.packet, question);
             }
             Effect::Apply(transition) => {
-                if let Some(outcome) = self.send(n, transition, Back::Exchange(r)) {
+                if let Some(outcome) = self.send(n, transition, run.core.id(), Back::Exchange(r)) {
                     inputs.push_back(Input::Applied(outcome));
                 } else {
                     self.wait(n, r, run);
                 }
             }
-            Effect::Leave(transition) => drop(self.send(n, transition, Back::Nobody)),
+            Effect::Leave(transition) => drop(self.send(n, transition, run.core.id(), Back::Nobody)),
             Effect::Drive(prompt) => self.drive(n, r, run, prompt),
             Effect::Join { key, owner, .. } if owner != self.nodes[n].setting.owner => {
                 self.figures.joins += 1;
@@ -404,7 +417,8 @@ impl World<'_> {
                         self.at(at, Event::Poll { node: n, life, driver: d, session: question.session });
                     }
                     driver::Effect::Apply(transition) => {
-                        inputs.extend(self.send(n, transition, Back::Driver(d)).map(driver::Input::Applied));
+                        let outcome = self.send(n, transition, drive.core.prompt().id, Back::Driver(d));
+                        inputs.extend(outcome.map(driver::Input::Applied));
                     }
                     driver::Effect::WakeAt(at) => {
                         drive.wakes += 1;
@@ -444,7 +458,7 @@ impl World<'_> {
         if self.plan.shared {
             let change = Change::Offer { epoch, wanted };
             let transition = Transition { key: key.clone(), change, rules: prompt.rules.clone() };
-            self.send(n, Box::new(transition), Back::Offer(key, epoch));
+            self.send(n, Box::new(transition), prompt.id, Back::Offer(key, epoch));
             return;
         }
         if let Some(entry) = self.nodes[n].entry(&key, epoch) {
@@ -462,8 +476,9 @@ impl World<'_> {
         }
     }
 
-    /// The exchange has ended from outside the core.
-    fn end(&mut self, n: usize, r: usize, mut run: Run, end: End) {
+    /// Another node decides, or has decided.
+    fn end_as_theirs(&mut self, n: usize, r: usize, mut run: Run, end: End) {
+        run.theirs = true;
         self.finish(n, r, &mut run, end);
     }
 
@@ -476,15 +491,15 @@ impl World<'_> {
             }
         }
         let _ = r;
-        if std::mem::take(&mut run.shared_packet) {
-            let reply = match &end {
-                End::Replied(reply) => Some(Some(reply.clone())),
-                End::Forgotten => Some(None),
-                End::Discarded => None,
+        if self.shares(run.packet) && !run.theirs {
+            let told = match end.telling(run.taken) {
+                Telling::Reply(reply) => Some(Some(reply)),
+                Telling::Free => Some(None),
+                Telling::Nothing => None,
             };
-            if let Some(reply) = reply {
+            if let Some(reply) = told {
                 let at = self.soon();
-                let owner = self.nodes[n].setting.owner.clone();
+                let owner = run.taken.then(|| self.nodes[n].setting.owner.clone());
                 self.at(at, Event::PacketEnded { digest, owner, reply });
             }
         }
@@ -500,7 +515,7 @@ impl World<'_> {
     fn spoken(&mut self, n: usize, run: &Run, verdict: &Verdict, octets: &Arc<[u8]>, id: AttemptId, life: u32) {
         self.figures.count(verdict.code());
         self.trace(|| format!("node {n}: packet {} gets {:?}, attempt {id}", run.packet, verdict.code()));
-        self.check_reply(n, life, run.packet, octets, run.committed, id);
+        self.check_reply((n, life), run, octets, id);
         match verdict.code() {
             Code::ACCESS_ACCEPT => self.check_accept(run.packet, id),
             Code::ACCESS_CHALLENGE => self.challenged(run.packet, verdict, id),
@@ -540,20 +555,21 @@ impl World<'_> {
         }
     }
 
-    /// Sends a transition to the store. At once, where it is in memory.
+    /// Sends a transition to the store. At once, where it is in memory. `of`: the attempt that whoever sends it knows.
     pub(crate) fn send(
         &mut self,
         n: usize,
         transition: Box<Transition>,
+        of: AttemptId,
         back: Back,
     ) -> Option<Result<Outcome, Reason>> {
         let life = self.nodes[n].life;
         if self.plan.shared {
             let at = self.reaches_store(n, &transition.key);
-            self.at(at, Event::Apply { node: n, life, transition, back });
+            self.at(at, Event::Apply { node: n, life, transition, of, back });
             return None;
         }
-        let mut applied = self.apply(n, &transition);
+        let mut applied = self.apply(n, &transition, of);
         // What is not durable yet is not spoken by another packet either.
         if matches!(applied.outcome, Ok(Outcome::PassedAlready { .. })) && self.writing.contains(&transition.key) {
             applied.outcome = Ok(Outcome::Discarded(Reason::RepeatWhilePending));

@@ -78,7 +78,7 @@ impl Plan {
             held: random.chance(400),
             crashes: trouble(random, 450, 4),
             pauses: trouble(random, 300, 3),
-            fail_overs: if shared { trouble(random, 200, 2) } else { 0 },
+            fail_overs: if shared { trouble(random, 200, 3) } else { 0 },
             outages: if shared { trouble(random, 150, 2) } else { 0 },
             skew: if shared && random.chance(300) { Duration::from_millis(400) } else { Duration::ZERO },
             guesses: attackers.chance(150),

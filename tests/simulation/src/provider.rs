@@ -113,7 +113,13 @@ impl World<'_> {
         let p = self.prompts.len();
         let mut fact = PromptFact::new(prompt, user_of(&prompt.key.user), (n, life, d), self.now, code);
         self.check_begin(&mut fact);
+        let deadline = fact.deadline;
         self.prompts.push(fact);
+        if self.late_owners > 0 && self.random.chance(200) {
+            self.late_owners -= 1;
+            let before = Duration::from_millis(self.random.range(0, 6_000));
+            self.at(deadline.before(before).max(self.now), Event::Pause { node: n, long: true });
+        }
         if code {
             let session = format!("prompt {p}").into_bytes();
             let wanted =

@@ -61,8 +61,11 @@ pub(crate) enum PacketSeen {
     New,
     Pending,
     Replied(Arc<[u8]>),
+    /// The store does not answer.
+    Away,
 }
 
+#[derive(Clone)]
 enum Shared {
     Pending(Owner),
     Replied(Arc<[u8]>, Timestamp),
@@ -83,7 +86,8 @@ pub(crate) struct Store {
     last_replicated: Timestamp,
     pub(crate) down_until: Timestamp,
     pub(crate) up_since: Timestamp,
-    packets: BTreeMap<[u8; 16], Shared>,
+    /// What was written of each packet, and when a replica has it.
+    packets: BTreeMap<[u8; 16], Vec<(Timestamp, Option<Shared>)>>,
     journal: Vec<(Arc<str>, CodeUse)>,
     writes: u64,
 }
@@ -155,10 +159,7 @@ impl Store {
             self.abandon(node, &key, id, &transition.rules, now);
         }
         let outcome = self.run(node, user, transition, now, lag);
-        let proves = matches!(transition.change, Change::Settle { code: Some(_), .. });
-        let hands_out = matches!(transition.change, Change::TakeOver { .. } | Change::Collect { .. });
-        let acknowledged = prompts || proves || hands_out;
-        if !self.replicated || !acknowledged {
+        if !self.replicated || !transition.change.must_last(&outcome) {
             return Applied { outcome: Ok(outcome.clone()), ran: Some(outcome), acknowledged: None };
         }
         if self.primary != self.written_for {
@@ -197,12 +198,17 @@ impl Store {
             return transition.apply(&mut value.records, now);
         }
         value.records.used_since = self.since;
+        value.records.epoch_floor = 0;
+        let before = self.replicated.then(|| value.records.clone());
         let floor = value.epoch.unwrap_or(now.as_micros());
         value.records.epoch_floor = floor;
         let outcome = transition.apply(&mut value.records, now);
         let highest = value.records.attempts.values().map(|attempt| attempt.epoch).max().unwrap_or(0);
         value.epoch = (!value.records.is_empty()).then(|| highest.max(floor));
-        if self.replicated {
+        value.records.epoch_floor = 0;
+        let Some(before) = before else { return outcome };
+        // What changes nothing is a read, which a replica acknowledges without knowing what was read.
+        if before != value.records || transition.change.must_last(&outcome) {
             self.writes += 1;
             (value.serial, value.identity) = (value.serial + 1, self.writes);
             self.last_replicated = self.last_replicated.max(now.after(lag));
@@ -210,8 +216,8 @@ impl Store {
             while history.get(1).is_some_and(|(replicated, _)| *replicated <= now) {
                 history.pop_front();
             }
-            self.views[node].copies[user] = Some(value.clone());
         }
+        self.views[node].copies[user] = Some(value.clone());
         outcome
     }
 
@@ -227,6 +233,9 @@ impl Store {
             let had = user.history.iter().rev().find(|(replicated, _)| *replicated <= now);
             user.value = had.map(|(_, value)| value.clone()).unwrap_or_default();
             user.history = VecDeque::from([(now, user.value.clone())]);
+        }
+        for writes in self.packets.values_mut() {
+            while writes.pop_if(|(replicated, _)| *replicated > now).is_some() {}
         }
         self.last_replicated = now;
     }
@@ -278,39 +287,63 @@ impl Store {
         self.journal.push((user, code));
     }
 
+    fn known_of(&self, digest: PacketDigest) -> Option<&Shared> {
+        self.packets.get(&digest.0)?.last()?.1.as_ref()
+    }
+
+    fn write_packet(&mut self, digest: PacketDigest, known: Option<Shared>, now: Timestamp, lag: Duration) {
+        self.last_replicated = self.last_replicated.max(now.after(lag));
+        let writes = self.packets.entry(digest.0).or_default();
+        if !self.replicated {
+            writes.clear();
+        }
+        writes.push((self.last_replicated, known));
+    }
+
     /// Takes a packet for `owner`.
     pub(crate) fn packet(
         &mut self,
         digest: PacketDigest,
         owner: &Owner,
-        now: Timestamp,
+        (now, lag): (Timestamp, Duration),
         is_dead: impl Fn(&Owner) -> bool,
     ) -> PacketSeen {
-        match self.packets.get(&digest.0) {
+        if self.is_down(now) {
+            return PacketSeen::Away;
+        }
+        match self.known_of(digest) {
             Some(Shared::Replied(reply, until)) if now < *until => return PacketSeen::Replied(reply.clone()),
             Some(Shared::Pending(other)) if !is_dead(other) => return PacketSeen::Pending,
             _ => {}
         }
-        self.packets.insert(digest.0, Shared::Pending(owner.clone()));
+        self.write_packet(digest, Some(Shared::Pending(owner.clone())), now, lag);
         PacketSeen::New
     }
 
-    /// What became of it.
+    /// What became of it. `owner`: who took it; `None`: it could not be taken, and was answered.
     pub(crate) fn packet_ended(
         &mut self,
         digest: PacketDigest,
-        owner: &Owner,
+        owner: Option<&Owner>,
         reply: Option<Arc<[u8]>>,
-        now: Timestamp,
+        (now, lag): (Timestamp, Duration),
     ) {
-        // Another node took it meanwhile, because this one seemed to be dead.
-        if !matches!(self.packets.get(&digest.0), Some(Shared::Pending(has)) if has == owner) {
+        if self.is_down(now) {
             return;
         }
-        match reply {
-            Some(reply) => self.packets.insert(digest.0, Shared::Replied(reply, now.after(REPLY_LIVES))),
-            None => self.packets.remove(&digest.0),
+        let stays = match (self.known_of(digest), owner) {
+            // Another node took it meanwhile, because this one seemed to be dead.
+            (Some(Shared::Pending(has)), Some(owner)) => has != owner,
+            (Some(Shared::Replied(..)), Some(_)) => true,
+            // A fail-over has lost that this node had it.
+            (None, Some(_)) => reply.is_none(),
+            (Some(Shared::Replied(_, until)), None) => now < *until,
+            (_, None) => false,
         };
+        if !stays {
+            let known = reply.map(|reply| Shared::Replied(reply, now.after(REPLY_LIVES)));
+            self.write_packet(digest, known, now, lag);
+        }
     }
 }
 

@@ -59,6 +59,10 @@ pub(crate) struct World<'a> {
     pub(crate) fires_at: Timestamp,
     /// Packets that were told an outcome which was committed for another.
     pub(crate) borrowed: Vec<PacketDigest>,
+    /// Pauses that wait for a prompt, whose owner is to stand still over its end.
+    pub(crate) late_owners: u64,
+    /// Fail-overs that wait for their moment.
+    ambushes: u64,
     /// When the store was last without an answer, or failed over.
     pub(crate) store_trouble: Option<Timestamp>,
     pub(crate) figures: Figures,
@@ -92,6 +96,8 @@ impl<'a> World<'a> {
             judged: [0; USERS],
             fires_at: BEGIN,
             borrowed: Vec::new(),
+            late_owners: 0,
+            ambushes: 0,
             store_trouble: None,
             figures: Figures::default(),
             failure: None,
@@ -135,11 +141,19 @@ impl<'a> World<'a> {
             self.within(150_000, Event::Crash { node });
         }
         for _ in 0..pauses {
+            if self.random.chance(300) {
+                self.late_owners += 1;
+                continue;
+            }
             let node = self.random.index(self.plan.nodes);
-            self.within(150_000, Event::Pause { node });
+            self.within(150_000, Event::Pause { node, long: false });
         }
         for _ in 0..fail_overs {
-            self.within(150_000, Event::FailOver);
+            if self.random.chance(500) {
+                self.ambushes += 1;
+            } else {
+                self.within(150_000, Event::FailOver);
+            }
         }
         for _ in 0..outages {
             self.within(150_000, Event::Outage);
@@ -240,7 +254,9 @@ impl<'a> World<'a> {
             Event::DriverWake { node, driver, wake, .. } => self.driver_woken(node, driver, wake),
             Event::Applied { node, back, outcome, believed, .. } => self.applied(node, back, outcome, believed),
             Event::PacketSeen { node, run, seen, .. } => self.packet_seen(node, run, seen),
-            Event::Apply { node, life, transition, back } => self.apply_and_answer(node, life, transition, back),
+            Event::Apply { node, life, transition, of, back } => {
+                self.apply_and_answer(node, life, transition, of, back);
+            }
             Event::Journal { node, life, key, code } => {
                 self.writing.retain(|other| *other != key);
                 // A node that dies meanwhile has written it, or not.
@@ -249,7 +265,10 @@ impl<'a> World<'a> {
                 }
             }
             Event::AskPacket { node, life, run } => self.ask_packet(node, life, run),
-            Event::PacketEnded { digest, owner, reply } => self.store.packet_ended(digest, &owner, reply, self.now),
+            Event::PacketEnded { digest, owner, reply } => {
+                let lag = self.lag();
+                self.store.packet_ended(digest, owner.as_ref(), reply, (self.now, lag));
+            }
             Event::Look { node, .. } => self.store.notice(node, self.now),
             Event::Rings { prompt } => self.rings(prompt),
             Event::Taps { prompt } => self.taps(prompt),
@@ -257,16 +276,21 @@ impl<'a> World<'a> {
             Event::Poll { node, life, driver, session } => self.polled(node, life, driver, &session),
             Event::Crash { node } => self.crash(node),
             Event::Restart { node } => self.restart(node),
-            Event::Pause { node } => self.pause(node),
+            Event::Pause { node, long } => self.pause(node, long),
             Event::Resume { node } => self.nodes[node].silent_since = None,
             Event::FailOver => self.fail_over(),
             Event::Outage => self.outage(),
         }
     }
 
-    /// The store runs a transition, now.
-    pub(crate) fn apply(&mut self, n: usize, transition: &Transition) -> Applied {
-        let lag = Duration::from_millis(if self.store.replicated { self.random.range(1, 300) } else { 0 });
+    /// How long a replica takes.
+    fn lag(&mut self) -> Duration {
+        Duration::from_millis(if self.store.replicated { self.random.range(1, 300) } else { 0 })
+    }
+
+    /// The store runs a transition, now, which is about the attempt `of`.
+    pub(crate) fn apply(&mut self, n: usize, transition: &Transition, of: AttemptId) -> Applied {
+        let lag = self.lag();
         let applied = self.store.apply(n, transition, self.now, lag);
         if self.tracing() {
             let (change, outcome) = (format!("{:?}", transition.change), format!("{:?}", applied.ran));
@@ -276,13 +300,29 @@ impl<'a> World<'a> {
             self.trace(|| format!("store: node {n}: {change} -> {outcome} {answer:?}"));
         }
         if let Some(outcome) = &applied.ran {
+            self.check_attempt(transition, outcome, of);
             self.check_applied(n, transition, outcome);
+            self.ambush(transition, outcome);
         }
         applied
     }
 
-    fn apply_and_answer(&mut self, n: usize, life: u32, transition: Box<Transition>, back: Back) {
-        let applied = self.apply(n, &transition);
+    /// The store fails over at the worst moment, when what is about to be spoken is on no replica yet.
+    fn ambush(&mut self, transition: &Transition, outcome: &Outcome) {
+        let spoken = match outcome {
+            Outcome::Collected { .. } | Outcome::PassedAlready { .. } => true,
+            Outcome::Done => matches!(transition.change, Change::Settle { .. }),
+            _ => false,
+        };
+        if spoken && self.ambushes > 0 && self.random.chance(300) {
+            self.ambushes -= 1;
+            let at = self.later(0, 400);
+            self.at(at, Event::FailOver);
+        }
+    }
+
+    fn apply_and_answer(&mut self, n: usize, life: u32, transition: Box<Transition>, of: AttemptId, back: Back) {
+        let applied = self.apply(n, &transition, of);
         let tells = matches!(transition.change, Change::Settle { .. } | Change::TakeOver { .. } | Change::Offer { .. });
         if tells
             && matches!(&applied.ran, Some(outcome) if !matches!(outcome, Outcome::Discarded(_) | Outcome::Refused(_)))
@@ -325,7 +365,8 @@ impl<'a> World<'a> {
         let Some(digest) = self.packet_of(n, life, run) else { return };
         let owner = self.nodes[n].setting.owner.clone();
         let mut store = std::mem::replace(&mut self.store, Store::new(false, false, 0, self.now));
-        let seen = store.packet(digest, &owner, self.now, |other| self.is_dead(n, other));
+        let lag = self.lag();
+        let seen = store.packet(digest, &owner, (self.now, lag), |other| self.is_dead(n, other));
         self.store = store;
         let at = self.soon();
         self.at(at, Event::PacketSeen { node: n, life, run, seen });
@@ -354,11 +395,11 @@ impl<'a> World<'a> {
         self.ended_lives.push((old.setting.owner.clone(), old.silent_since.unwrap_or(self.now)));
     }
 
-    fn pause(&mut self, n: usize) {
+    fn pause(&mut self, n: usize, long: bool) {
         if !self.nodes[n].up || self.nodes[n].paused_until > self.now {
             return;
         }
-        let long = self.random.chance(150);
+        let long = long || self.random.chance(150);
         let until = if long { self.later(20_000, 45_000) } else { self.later(500, 15_000) };
         let span = until.since(self.now);
         self.trace(|| format!("node {n} stops for {span:?}"));
@@ -373,8 +414,10 @@ impl<'a> World<'a> {
         self.trace(|| "the store fails over".into());
         self.figures.fail_overs += 1;
         self.store_trouble = Some(self.now);
+        let spoken = self.settlements_spoken();
         self.store.fail_over(self.now);
         self.check_fail_over();
+        self.check_settlements(&spoken);
         for n in 0..self.nodes.len() {
             let (at, life) = (self.later(0, 1_000), self.nodes[n].life);
             self.at(at, Event::Look { node: n, life });
@@ -389,5 +432,6 @@ impl<'a> World<'a> {
         self.store_trouble = Some(until);
         self.store.down_until = until;
         self.store.up_since = until;
+        self.repeat_about(until);
     }
 }

@@ -3,6 +3,9 @@
 use super::super::settings::{Tls, WhenLost};
 use super::server::{Running, answers, cli, free_port, settings, start};
 use super::*;
+use gateway_core::attempt::record::Purpose;
+use gateway_core::attempt::state::StateId;
+use gateway_core::attempt::transition::NewChallenge;
 use gateway_core::reason::Reason;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
 use std::net::{IpAddr, Ipv4Addr};
@@ -213,6 +216,47 @@ async fn redis_without_a_replica_that_acknowledges_is_lost() {
     let alone = Node::with("b", Settings { when_lost: WhenLost::Local, ..watched.settings() });
     let carol = epoch(alone.apply("carol", claim_by("b", 1)).await);
     assert_eq!(alone.apply("carol", passed(carol)).await, Ok(Outcome::Committed { to: Some(PacketDigest([1; 16])) }));
+}
+
+#[tokio::test]
+async fn redis_outcomes_wait_for_a_replica() {
+    let watched = Watched::start();
+    let (a, b) = (Node::with("a", watched.settings()), Node::with("b", watched.settings()));
+    let of_push = epoch(a.apply("alice", claim_by("a", 1)).await);
+    // A code of the cloud, of which this cluster has nothing to remember.
+    let mut claim = claim_by("a", 1);
+    if let Change::Claim { prompts, .. } = &mut claim {
+        *prompts = false;
+    }
+    let of_code = epoch(a.apply("carol", claim).await);
+    let (state, packet) = (StateId([1; 16]), PacketDigest([1; 16]));
+    let purpose = Purpose::Code { factor: "entra".into(), session: vec![], authorization: authorization() };
+    let challenge = NewChallenge { state, wire: vec![], purpose, message: "".into() };
+    assert_eq!(a.apply("carol", Change::Issue { epoch: of_code, challenge }).await, Ok(Outcome::Done));
+    let take = Change::Take { state, packet, client: "vpn-1".into() };
+    assert!(matches!(a.apply("carol", take).await, Ok(Outcome::Taken(_))));
+    let collect = Change::Collect { epoch: of_push, packet, challenge: None };
+    assert!(matches!(b.apply("alice", collect.clone()).await, Ok(Outcome::Pending { .. })));
+
+    let stop = |signal: &str| {
+        watched
+            .servers
+            .iter()
+            .skip(1)
+            .filter_map(|(_, server)| server.as_ref())
+            .for_each(|server| server.signal(signal));
+    };
+    stop("-STOP");
+    assert_eq!(a.apply("alice", passed(of_push)).await, Ok(Outcome::Committed { to: Some(packet) }));
+    // The primary tells it, and would take it with it.
+    assert_eq!(b.apply("alice", collect.clone()).await, Err(StoreError::Unavailable));
+    let settle = Change::Settle { epoch: of_code, taken: Some((state, packet)), verdict: Settled::Passed, code: None };
+    assert_eq!(a.apply("carol", settle).await, Err(StoreError::Unavailable));
+    stop("-CONT");
+    b.until("a replica has it", async |b| {
+        matches!(b.apply("alice", collect.clone()).await, Ok(Outcome::Collected { verdict: Settled::Passed, .. }))
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -130,3 +130,44 @@ async fn redis_a_packet_that_cannot_be_believed_is_nobodys() {
     // Others do not suffer from it.
     ticket(&node, 2).await;
 }
+
+#[tokio::test]
+async fn redis_a_reply_without_a_ticket_is_told() {
+    let server = Server::start(&[]);
+    let (a, b) = (Node::new("a", &server), Node::new("b", &server));
+    a.ready().await;
+    b.ready().await;
+    let reply = |octet: u8| std::sync::Arc::<[u8]>::from([octet].as_slice());
+    // The store was away when the packet came, and is back when it is answered.
+    a.store.packet_answered(packet(1), true, reply(7));
+    b.until("b knows it", async |b| take(b, 1).await == PacketSeen::Replied(vec![7])).await;
+    // Another node has it in progress: what was sent first is what is told.
+    let late = ticket(&b, 2).await;
+    a.store.packet_answered(packet(2), true, reply(7));
+    a.until("it is told", async |a| take(a, 2).await == PacketSeen::Replied(vec![7])).await;
+    b.store.packet_ended(late, Some(reply(8)));
+    assert_eq!(take(&b, 2).await, PacketSeen::Replied(vec![7]), "in order behind it on the connection of b");
+    // Nor does a reply take the place of another.
+    a.store.packet_answered(packet(2), true, reply(9));
+    assert_eq!(take(&a, 2).await, PacketSeen::Replied(vec![7]));
+    // Packets that are not shared stay unknown.
+    a.store.packet_answered(packet(3), false, reply(7));
+    assert!(matches!(take(&a, 3).await, PacketSeen::New(_)));
+}
+
+#[tokio::test]
+async fn redis_a_reply_outlives_its_lost_ticket() {
+    let server = Server::start(&[]);
+    let (a, b) = (Node::new("a", &server), Node::new("b", &server));
+    a.ready().await;
+    b.ready().await;
+    let (first, second) = (ticket(&a, 1).await, ticket(&a, 2).await);
+    // A fail-over has lost that a had the packets.
+    for number in [1, 2] {
+        assert_eq!(server.cli(&["DEL", &a.store.shared.keys.packet(&packet(number).0)]), "1");
+    }
+    a.store.packet_ended(first, Some([7].as_slice().into()));
+    b.until("b knows it", async |b| take(b, 1).await == PacketSeen::Replied(vec![7])).await;
+    a.store.packet_ended(second, None);
+    assert!(matches!(take(&a, 2).await, PacketSeen::New(_)));
+}

@@ -238,6 +238,7 @@ impl Records {
                 attempt.epoch = epoch.saturating_add(1).max(self.epoch_floor.saturating_add(1));
                 attempt.owner = owner.clone();
                 let (epoch, collector) = (attempt.epoch, attempt.collector);
+                self.epoch_floor = epoch;
                 let (id, begun, deadline) = (attempt.id, attempt.begun, attempt.deadline);
                 // Whoever was told to come back collects from the new epoch.
                 if let Some(challenge) = collector.and_then(|state| self.challenges.get_mut(&state)) {

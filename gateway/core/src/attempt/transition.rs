@@ -7,6 +7,7 @@ use super::holds::{Hold, PromptRules};
 use super::record::{AttemptId, AttemptKey, Authorization, Marks, Owner, PacketDigest, Purpose, Settled};
 use super::state::StateId;
 use crate::factor::{CodeUse, CodeWanted, UsedCodes};
+use crate::planted::{self, Fault};
 use crate::reason::Reason;
 use crate::time::Timestamp;
 use std::sync::Arc;
@@ -217,6 +218,24 @@ pub enum Change {
     Look,
     /// Lift what holds the user: an operator says so. Of the key only the user counts.
     Lift,
+}
+
+impl Change {
+    /// Whether somebody is answered or disturbed on the strength of this outcome, so that nothing may take it back. Where the
+    /// store has replicas, it is believed only when one of them has it; also where nothing was changed, since what was read may
+    /// be what another node wrote a moment ago.
+    pub fn must_last(&self, outcome: &Outcome) -> bool {
+        if planted::is(Fault::OutcomeIsNotAcknowledged) {
+            return matches!(self, Self::Claim { prompts: true, .. });
+        }
+        match (self, outcome) {
+            (_, Outcome::Collected { .. } | Outcome::PassedAlready { .. } | Outcome::TakenOver { .. }) => true,
+            (Self::Claim { prompts, .. }, Outcome::Claimed { .. } | Outcome::Joined { .. }) => *prompts,
+            // A code that counts as used, a wrong one that counts, a challenge under which somebody comes back.
+            (Self::Settle { .. } | Self::Retry { .. } | Self::Collect { .. }, Outcome::Done) => true,
+            _ => false,
+        }
+    }
 }
 
 /// What came of a transition.

@@ -63,6 +63,31 @@ pub enum End {
     Discarded,
 }
 
+/// What other nodes are to be told of a packet that has ended here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Telling {
+    /// Nothing: they know, or there is nothing to know.
+    Nothing,
+    /// That it may come again, anywhere.
+    Free,
+    /// That it was answered with these octets.
+    Reply(Arc<[u8]>),
+}
+
+impl End {
+    /// What other nodes are to be told. `taken`: they know that this node had the packet. A reply is told also where they do not,
+    /// since the store was away when the packet came: when it is back by now, the same packet may reach another node and be
+    /// decided anew.
+    pub fn telling(&self, taken: bool) -> Telling {
+        match self {
+            Self::Replied(reply) if taken || !planted::is(Fault::ReplyIsNotTold) => Telling::Reply(reply.clone()),
+            Self::Forgotten if taken => Telling::Free,
+            // One that is discarded looks for others as if it were in progress still.
+            Self::Replied(_) | Self::Forgotten | Self::Discarded => Telling::Nothing,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Entry {
     packet: PacketDigest,
@@ -205,6 +230,14 @@ mod tests {
 
     fn table() -> Duplicates {
         Duplicates::new(2, Duration::from_secs(30))
+    }
+
+    #[test]
+    fn others_are_told_each_reply() {
+        let told = |end: End| [true, false].map(|taken| end.telling(taken));
+        assert_eq!(told(reply(7)), [Telling::Reply([7].into()), Telling::Reply([7].into())]);
+        assert_eq!(told(End::Forgotten), [Telling::Free, Telling::Nothing]);
+        assert_eq!(told(End::Discarded), [Telling::Nothing, Telling::Nothing]);
     }
 
     #[test]

@@ -397,6 +397,43 @@ fn a_forgotten_attempt_begins_above_the_floor() {
 }
 
 #[test]
+fn an_epoch_never_comes_again() {
+    let mut world = World::new();
+    let Outcome::Claimed { epoch } = world.claim(P1, 0) else { panic!("no claim") };
+    // The owner stands still until its record is forgotten; then somebody else begins.
+    world.records.sweep(at(200), Duration::from_secs(900));
+    assert!(world.records.attempts.is_empty());
+    let Outcome::Claimed { epoch: later } = world.claim(P2, 200) else { panic!("no claim") };
+    assert!(later > epoch, "{later}");
+    let late = world.settle(epoch, Settled::Failed(Reason::PromptUnanswered), 201);
+    assert_eq!(late, Outcome::Discarded(Reason::Superseded));
+    assert_eq!(world.settle(later, Settled::Passed, 202), Outcome::Committed { to: Some(P2) });
+    // Nor after a claim that was given back, or a take-over.
+    let mut world = World::prompted();
+    assert_eq!(world.apply(Change::Await { epoch: 1, session: [7].into() }, 1), Outcome::Done);
+    assert!(matches!(world.apply(take_over(P1, 1, owner()), 20), Outcome::TakenOver { epoch: 2, .. }));
+    world.records.sweep(at(200), Duration::from_secs(900));
+    let Outcome::Claimed { epoch } = world.claim(P2, 200) else { panic!("no claim") };
+    assert_eq!(world.apply(Change::Abandon { epoch }, 201), Outcome::Done);
+    assert_eq!((epoch, world.claim(P3, 202)), (3, Outcome::Claimed { epoch: 4 }));
+}
+
+#[test]
+fn outcomes_that_are_spoken_must_last() {
+    let mut world = World::prompted();
+    let collect = Change::Collect { epoch: 1, packet: P1, challenge: None };
+    assert!(!collect.must_last(&world.collect(P1, 1)), "nothing is said yet");
+    assert_eq!(world.settle(1, Settled::Passed, 2), Outcome::Committed { to: Some(P1) });
+    // It changes nothing, and what it reads may be on no replica yet.
+    assert!(collect.must_last(&world.collect(P1, 3)));
+    let settle = |verdict| Change::Settle { epoch: 1, taken: Some((StateId([1; 16]), P1)), verdict, code: None };
+    for verdict in [Settled::Passed, Settled::Failed(Reason::TriesSpent)] {
+        assert!(settle(verdict).must_last(&Outcome::Done), "a code of the cloud, too: {verdict:?}");
+    }
+    assert!(!settle(Settled::Passed).must_last(&Outcome::Discarded(Reason::Superseded)));
+}
+
+#[test]
 fn a_code_that_is_wanted_is_asked_of_the_newest_packet_only() {
     let wanted = CodeWanted { session: vec![4], prompt: None };
     let mut world = World::prompted();
