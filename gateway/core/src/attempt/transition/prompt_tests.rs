@@ -166,18 +166,18 @@ fn one_prompt_per_user() {
     assert_eq!(world.claim_with(elsewhere(), P2, None, 5), Outcome::Refused(Reason::PromptPending));
     world.settle(1, Settled::Failed(Reason::PromptUnanswered), 20);
     assert_eq!(world.claim_with(elsewhere(), P2, None, 29), Outcome::Withheld { until: Some(at(30)) });
-    assert_eq!(world.claim_with(elsewhere(), P2, None, 30), Outcome::Claimed { epoch: 1 });
+    assert_eq!(world.claim_with(elsewhere(), P2, None, 30), Outcome::Claimed { epoch: 2 });
     assert_eq!(world.claim(P3, 40), Outcome::Refused(Reason::PromptPending));
-    assert_eq!(world.claim(P3, 120), Outcome::Claimed { epoch: 2 }, "a prompt ends with its deadline");
+    assert_eq!(world.claim(P3, 120), Outcome::Claimed { epoch: 3 }, "a prompt ends with its deadline");
     let other = AttemptKey { user: "bob".into(), ..key() };
-    assert_eq!(world.claim_with(other, P2, None, 121), Outcome::Claimed { epoch: 1 });
+    assert_eq!(world.claim_with(other, P2, None, 121), Outcome::Claimed { epoch: 4 });
 }
 
 #[test]
 fn a_claim_that_prompted_nobody_is_given_back() {
     let mut world = World::prompted();
     assert_eq!(world.apply(Change::Abandon { epoch: 1 }, 2), Outcome::Done);
-    assert_eq!(world.claim_with(elsewhere(), P2, None, 3), Outcome::Claimed { epoch: 1 });
+    assert_eq!(world.claim_with(elsewhere(), P2, None, 3), Outcome::Claimed { epoch: 2 });
 }
 
 #[test]
@@ -294,7 +294,7 @@ fn a_code_after_all_frees_the_user_for_another_prompt() {
     let purpose = Purpose::Code { factor: "entra".into(), session: vec![], authorization: authorization() };
     let challenge = NewChallenge { state: StateId([4; 16]), wire: vec![4], purpose, message: "Code:".into() };
     assert_eq!(world.apply(Change::Issue { epoch: 1, challenge }, 2), Outcome::Done);
-    assert_eq!(world.claim_with(elsewhere(), P2, None, 5), Outcome::Claimed { epoch: 1 });
+    assert_eq!(world.claim_with(elsewhere(), P2, None, 5), Outcome::Claimed { epoch: 2 });
     assert!(matches!(world.take(4, P3, 9), Outcome::Taken(_)));
     let settle = Change::Settle {
         epoch: 1,
