@@ -9,6 +9,7 @@
 //! | `{prefix}:{certificates}:registered` | a hash: for each thumbprint the public certificate and who has it, sealed | until retired |
 //! | `{prefix}:{sessions}:reports` | a hash: for each session of accounting the newest report of it, sealed; and `life`, which is another one once the store was emptied | `accounting.session_timeout` after the last report |
 //! | `{prefix}:{sessions}:changes` | a sorted set: those sessions by when they were reported last, by the clock of the store in µs; fields of the hash go when they go from here | with the hash |
+//! | `{prefix}:{limits}:reports`, `:changes` | a hash and a sorted set like those of sessions: batches of wrong passwords that nodes counted, sealed, 4,096 at most | `limits.wrong_passwords_window` after the last batch |
 //! | channel `{prefix}:changed:{user}` | told when an outcome or a new owner was written for the user | |
 //!
 //! `{group}` is the first octet of the slot tag HMAC(names key, canonical user) in hexadecimal, and stands in braces in the key
@@ -116,6 +117,11 @@ impl Keys {
     /// The reports of sessions, and when each came: a script may touch both.
     pub fn sessions(&self) -> [String; 2] {
         ["reports", "changes"].map(|what| format!("{}:{{sessions}}:{what}", self.prefix))
+    }
+
+    /// Batches of wrong passwords, and when each came.
+    pub fn wrong_passwords(&self) -> [String; 2] {
+        ["reports", "changes"].map(|what| format!("{}:{{limits}}:{what}", self.prefix))
     }
 
     /// The field of a session in them.

@@ -13,6 +13,7 @@ pub mod sealed;
 mod sessions;
 mod stats;
 pub mod threads;
+mod wrong_passwords;
 
 pub use certificates::Certificate;
 pub use journal::{Journal, JournalError};
@@ -21,6 +22,7 @@ pub use memory::{MemoryStore, Settings};
 pub use redis::{RedisStore, Watch};
 pub use sessions::{Heard, Since, Telling};
 pub use stats::{Counter, Stats};
+pub use wrong_passwords::{HeardGuesses, TellingGuesses};
 
 use gateway_core::attempt::record::{Owner, PacketDigest};
 use gateway_core::attempt::transition::{Outcome, Transition, Unanswered};
@@ -144,6 +146,12 @@ pub trait Store: Send + Sync {
 
     /// Tells the others of sessions, and hears what they told. `None`: there are no others.
     fn share_sessions(&self, telling: Telling) -> Option<Asked<Heard>> {
+        let _ = telling;
+        None
+    }
+
+    /// Tells the others of wrong passwords, and hears what they told. `None`: there are no others.
+    fn share_guesses(&self, telling: TellingGuesses) -> Option<Asked<HeardGuesses>> {
         let _ = telling;
         None
     }

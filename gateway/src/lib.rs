@@ -19,10 +19,12 @@ pub mod node;
 mod passwords;
 pub mod peers;
 pub mod pending;
+pub mod permits;
 mod readiness;
 pub mod running;
 pub mod store;
 pub mod telemetry;
+pub mod wrong_passwords;
 
 /// The shipped program cannot break its own rules.
 const _: () = assert!(!gateway_core::planted::POSSIBLE, "the feature planted-faults is for tests/simulation alone");

@@ -11,8 +11,10 @@ use crate::learned::Learned;
 use crate::looks::Looks;
 use crate::peers::{Listeners, Neighbours};
 use crate::pending::Pending;
+use crate::permits::{Permit, Permits};
 use crate::telemetry::observer::Observer;
 use crate::telemetry::trace::Tracing;
+use crate::wrong_passwords::Guesses;
 use admin_api::{Control, Doorman, Draining, Readiness};
 use arc_swap::ArcSwap;
 use cluster::Store;
@@ -60,6 +62,8 @@ pub struct Node {
     pub learned: Learned,
     /// The prompts that are out.
     pub pending: Pending,
+    /// The wrong passwords that were given.
+    pub guesses: Guesses,
     /// The other nodes, where this one speaks to them.
     pub neighbours: OnceLock<Neighbours>,
     /// How the node's own sign-ins went.
@@ -68,14 +72,14 @@ pub struct Node {
     pub listeners: Listeners,
     /// Writes traces, where a collector is configured.
     pub tracing: Option<Arc<Tracing>>,
-    in_progress: AtomicUsize,
+    in_progress: Permits,
     draining: AtomicBool,
     /// How long a drain may take: as configured, or as the operator said.
     drain_deadline: Mutex<Duration>,
     /// Told when an operator wants the node to end.
     pub ended: tokio::sync::Notify,
     /// Refusals that wait for their time.
-    pub delayed: AtomicUsize,
+    pub delayed: Permits,
     /// Sockets that are served.
     pub listening: AtomicUsize,
     /// Sockets that should be.
@@ -141,6 +145,7 @@ impl Node {
             outside,
             config_file,
             watched: Mutex::new(watched),
+            guesses: Guesses::new(store.is_shared()),
             store,
             observer,
             accounting,
@@ -150,11 +155,11 @@ impl Node {
             self_sign_in: Outcomes::default(),
             listeners: Listeners::default(),
             tracing,
-            in_progress: AtomicUsize::new(0),
+            in_progress: Permits::default(),
             draining: AtomicBool::new(false),
             drain_deadline: Mutex::new(config.drain_deadline()),
             ended: tokio::sync::Notify::new(),
-            delayed: AtomicUsize::new(0),
+            delayed: Permits::default(),
             listening: AtomicUsize::new(0),
             wanted: AtomicUsize::new(0),
             deaths: AtomicUsize::new(0),
@@ -223,7 +228,7 @@ impl Node {
 
     /// Requests in progress.
     pub fn in_progress(&self) -> usize {
-        self.in_progress.load(Ordering::Relaxed)
+        self.in_progress.taken()
     }
 
     /// What the other nodes are told of this one.
@@ -243,13 +248,9 @@ impl Node {
         });
     }
 
-    /// A permit for one request, taken at the socket (house rule 17); `None` at the limit.
-    pub fn permit(self: &Arc<Self>, limit: usize) -> Option<Permit> {
-        if self.in_progress.fetch_add(1, Ordering::Relaxed) >= limit {
-            self.in_progress.fetch_sub(1, Ordering::Relaxed);
-            return None;
-        }
-        Some(Permit(self.clone()))
+    /// A permit for one request of `client`, taken at the socket (house rule 17); `None` at the limit.
+    pub fn permit(&self, client: &Arc<str>, limit: usize) -> Option<Permit> {
+        self.in_progress.take(client, limit)
     }
 
     /// Swaps a whole checked configuration, or changes nothing. What only takes effect at a start stays as it is.
@@ -444,14 +445,5 @@ impl Control for Node {
         self.begin_drain();
         self.ended.notify_one();
         Draining { node: self.owner.node.to_string(), in_progress: self.in_progress(), deadline }
-    }
-}
-
-/// One request in progress; giving it back is dropping it.
-pub struct Permit(Arc<Node>);
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.0.in_progress.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -143,6 +143,7 @@ fn serve(node: Arc<Node>, config: &Config, threads: usize) -> anyhow::Result<Run
         None => None,
     };
     Reloader::new(node.clone()).start();
+    crate::wrong_passwords::sharer::start(&node);
     for address in &addresses {
         tracing::info!(%address, threads, "listening");
     }
@@ -216,7 +217,7 @@ impl Running {
         self.node.tell_others();
         let begun = clock::now();
         // An operator may shorten it while it goes on.
-        while self.node.in_progress() + self.node.delayed.load(Ordering::Relaxed) > 0
+        while self.node.in_progress() + self.node.delayed.taken() > 0
             && clock::now().since(begun) < self.node.drain_deadline()
         {
             actix_rt::time::sleep(Duration::from_millis(10)).await;

@@ -23,6 +23,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod watch;
+mod wrong_passwords;
 
 pub use settings::{Mode, Settings, Tls, WhenLost};
 pub use watch::Watch;
@@ -33,6 +34,7 @@ use crate::membership::{Member, Members, Says};
 use crate::sealed::{HEADER, Header, NEWEST, Sealer, Unopened};
 use crate::sessions::{Heard, Telling};
 use crate::stats::Stats;
+use crate::wrong_passwords::{HeardGuesses, TellingGuesses};
 use crate::{Applied, Health, Journal, PacketSeen, Store, StoreError, Ticket};
 use gateway_core::attempt::bundle::{decode_bundle, encode_bundle};
 use gateway_core::attempt::codec::Undecodable;
@@ -469,6 +471,10 @@ impl Store for RedisStore {
 
     fn share_sessions(&self, telling: Telling) -> Option<crate::Asked<Heard>> {
         Some(self.ask(0, move |shared, mut link| async move { shared.share_sessions(&mut link, &telling).await }))
+    }
+
+    fn share_guesses(&self, telling: TellingGuesses) -> Option<crate::Asked<HeardGuesses>> {
+        Some(self.ask(0, move |shared, mut link| async move { shared.share_guesses(&mut link, &telling).await }))
     }
 
     fn leave(&self) -> crate::Asked<()> {

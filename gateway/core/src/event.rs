@@ -3,6 +3,7 @@
 
 use crate::attempt::record::AttemptId;
 use crate::factor::Approval;
+use crate::limit::wrong_passwords::{Guess, Pause};
 use crate::reason::Reason;
 use crate::time::Timestamp;
 use std::net::SocketAddr;
@@ -46,6 +47,15 @@ pub enum Event {
     },
     /// An exchange ended.
     Finished(Box<Finished>),
+    /// Passwords are refused without being looked at for a while, since too many were wrong.
+    PasswordsPaused {
+        /// The attempt whose password was one too many.
+        id: AttemptId,
+        /// Where it came from.
+        guess: Box<Guess>,
+        /// What pauses, and for how long.
+        pause: Box<Pause>,
+    },
     /// An attempt ended with nobody there to hear of it.
     Unanswered {
         /// Of which attempt.

@@ -165,6 +165,14 @@ reasons! {
     PasswordNotChanged = "ORT-212", "password_not_changed", User,
         "The user wanted to change the password, and it cannot be changed so.",
         "Set change_passwords = true for the first factor; or set it with `orthrus user passwd`.";
+    PasswordPaused = "ORT-213", "password_paused", User,
+        "Too many passwords were wrong: of this user from this station, or as another limits.wrong_passwords… counts them. Until the \
+         pause is over, passwords are refused without being looked at, a right one too.",
+        "Wait; the log line `passwords pause` says what pauses and how long. `orthrus limits` shows it, `orthrus limits lift` ends it. \
+         If it was not the user, somebody guesses.";
+    PasswordsInParallel = "ORT-214", "passwords_in_parallel", User,
+        "As many passwords are being looked at already as limits.wrong_passwords… lets be wrong; this one was not looked at.",
+        "Nothing, if it happens now and then: the NAS sends the packet again. Otherwise somebody guesses.";
     NoPolicy = "ORT-301", "no_policy", Node,
         "No policy matches this sign-in, and what no policy permits is refused.",
         "Add a [[policies]] entry; `orthrus simulate` shows which conditions fail.";

@@ -6,8 +6,9 @@ use super::messages::PromptNews;
 use crate::backends::Answer;
 use crate::clock::{self, OsEntropy};
 use crate::listen::reply_to::ReplyTo;
-use crate::node::{Active, Node, Permit};
+use crate::node::{Active, Node};
 use crate::pending::Waiter;
+use crate::permits::Permit;
 use crate::telemetry::trace;
 use actix::prelude::*;
 use cluster::{Applied, PacketSeen, StoreError, Ticket, Watch};
@@ -153,7 +154,7 @@ impl Exchange {
         match effect {
             Effect::Ask(question) => {
                 let span = self.trail.as_ref().and_then(|trail| trail.call(&question));
-                match trace::calls::within(span, || self.active.backends.ask(question, now)) {
+                match trace::calls::within(span, || self.node.ask(&self.active, question, self.core.id(), now)) {
                     Answer::Now(input) => inputs.push_back(input),
                     Answer::Later(answer) => self.wait(answer, ctx),
                 }

@@ -2,8 +2,9 @@
 
 use super::messages::Replied;
 use crate::clock;
-use crate::node::{Node, Permit};
+use crate::node::Node;
 use crate::peers::Answered;
+use crate::permits::Permit;
 use actix::Recipient;
 use gateway_core::event::Event;
 use gateway_core::exchange::duplicates::{End, Key};

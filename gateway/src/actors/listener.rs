@@ -10,6 +10,7 @@ use crate::listen::reply_to::ReplyTo;
 use crate::listen::udp::{Bound, Outgoing, UdpSocket};
 use crate::node::{Active, Node};
 use crate::peers::Answered;
+use crate::permits::Permit;
 use crate::telemetry::metrics::ClientMeters;
 use actix::prelude::*;
 use futures_util::Stream;
@@ -52,7 +53,7 @@ pub struct Listener {
     thread: u16,
     duplicates: Duplicates,
     outbox: Outbox,
-    delayed: Delayed,
+    delayed: Delayed<(Replied, Permit)>,
     alarm: Option<SpawnHandle>,
     entropy: Entropy,
     meters: HashMap<Arc<str>, ClientMeters>,
@@ -142,7 +143,8 @@ impl Listener {
         if self.node.is_draining() {
             return Err((Reason::Draining, None));
         }
-        let permit = self.node.permit(active.setting.config.limits.in_progress).ok_or((Reason::Overload, None))?;
+        let limit = active.setting.config.limits.in_progress;
+        let permit = self.node.permit(&client.name, limit).ok_or((Reason::Overload, None))?;
         let secret = client.secrets.get(admission.secret).ok_or((Reason::BadMessageAuthenticator, None))?;
         let mut request =
             Request::read(&packet, digest, client.clone(), (secret, admission.proved), peer, self.thread, now);
@@ -309,7 +311,6 @@ impl Actor for Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.node.delayed.fetch_sub(self.delayed.len(), Ordering::Relaxed);
         if self.serving {
             self.node.listening.fetch_sub(1, Ordering::Relaxed);
         }
@@ -342,29 +343,31 @@ impl Handler<Replied> for Listener {
             self.duplicates.finish(key, serial, end, now);
             return;
         }
-        match replied.not_before.filter(|time| now < *time) {
-            Some(time) if self.may_delay() => {
+        let waits = replied.not_before.filter(|time| now < *time);
+        match waits.and_then(|time| Some((time, self.may_delay(&replied.client)?))) {
+            Some((time, place)) => {
                 let first = self.delayed.next();
-                self.delayed.put(time, replied);
+                self.delayed.put(time, (replied, place));
                 if first.is_none_or(|first| time < first) {
                     self.wake(now, ctx);
                 }
             }
-            _ => self.finish(replied, now),
+            None => self.finish(replied, now),
         }
     }
 }
 
 impl Listener {
-    /// Whether one more refusal may wait; it is counted if so. Who floods the node with guesses gets the rest at once.
-    fn may_delay(&self) -> bool {
-        let limit = self.node.active().setting.config.limits.delayed_rejects;
-        let room = !self.node.is_draining() && self.node.delayed.fetch_add(1, Ordering::Relaxed) < limit;
-        if !room && !self.node.is_draining() {
-            self.node.delayed.fetch_sub(1, Ordering::Relaxed);
+    /// A place for one more refusal to wait in. Beyond the limit, refusals of the client that floods the node are sent without delay.
+    fn may_delay(&self, client: &Arc<str>) -> Option<Permit> {
+        if self.node.is_draining() {
+            return None;
+        }
+        let place = self.node.delayed.take(client, self.node.active().setting.config.limits.delayed_rejects);
+        if place.is_none() {
             self.node.observer.metrics.limit_hits.with_label_values(&["delayed_rejects"]).inc();
         }
-        room
+        place
     }
 
     fn wake(&mut self, now: Timestamp, ctx: &mut Context<Self>) {
@@ -420,8 +423,7 @@ impl Handler<Due> for Listener {
     fn handle(&mut self, _: Due, ctx: &mut Context<Self>) {
         let now = clock::now();
         self.alarm = None;
-        while let Some(replied) = self.delayed.take(now) {
-            self.node.delayed.fetch_sub(1, Ordering::Relaxed);
+        while let Some((replied, _place)) = self.delayed.take(now) {
             self.finish(replied, now);
         }
         self.wake(now, ctx);

@@ -100,6 +100,7 @@ fn round(node: &Node, registry: &Registry) {
     node.tell_others();
     let now = clock::now();
     node.observer.tell_sums(now);
+    node.sweep_guesses(now);
     node.accounting.sweep(&node.active().setting.config, now);
     for unanswered in node.store.sweep(now) {
         let Unanswered { id, key, begun, reason } = unanswered;

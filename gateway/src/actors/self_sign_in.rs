@@ -196,7 +196,7 @@ impl SelfSignIn {
         let client = Arc::new(client(&self.secret, configured));
         let packet = Packet::parse(&octets).ok()?;
         let admission = admit(&packet, &client, Source::default()).ok()?;
-        let permit = self.node.permit(active.setting.config.limits.in_progress)?;
+        let permit = self.node.permit(&client.name, active.setting.config.limits.in_progress)?;
         let source = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         let digest = digest(&packet, &client, source);
         let secret = client.secrets.get(admission.secret)?;

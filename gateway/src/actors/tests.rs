@@ -177,7 +177,7 @@ impl Bench {
         let packet = Packet::parse(&bytes).unwrap();
         let named = digest(&packet, &client, source);
         let request = Request::read(&packet, named, client, (&shared(), true), source, 0, clock::now());
-        let permit = self.node.permit(10).unwrap();
+        let permit = self.node.permit(&"vpn".into(), 10).unwrap();
         let entropy = Entropy::default();
         Exchange::new(request, bytes.clone().into(), 0, reply_to, entropy, (self.node.clone(), active), permit).start();
     }

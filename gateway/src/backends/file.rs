@@ -4,7 +4,7 @@
 //! that is cheaper; an unknown user takes the time of some user. That an account is disabled is said to those only who know its
 //! password. Only where no password of the file is hashed is everybody answered at once; such files are for tests.
 
-use super::hashing::HashingPool;
+use super::hashing::{HashingPool, QueueFull};
 use super::watched::{Reload, Watched};
 use super::{Answer, FirstFactor};
 use crate::passwords;
@@ -58,24 +58,25 @@ impl FileFactor {
     /// Has the password compared with `hash`, and then with `beside`, whose result says nothing.
     fn hash(
         &self,
-        password: Secret,
+        (client, password): (&Arc<str>, Secret),
         hash: &Arc<Secret>,
         beside: Option<&Arc<Secret>>,
         wrong: Reason,
         right: FirstFactorAnswer,
     ) -> Checked {
-        let beside = beside.map(|hash| (self.pool.clone(), password.duplicate(), hash.clone()));
-        match self.pool.try_verify(password, hash.clone()) {
+        let beside = beside.map(|hash| (self.pool.clone(), client.clone(), password.duplicate(), hash.clone()));
+        match self.pool.try_verify(client, password, hash.clone()) {
             Ok(verified) => Checked::Later(Box::pin(async move {
                 let verified = verified.await;
-                if let Some((pool, password, hash)) = beside
-                    && let Ok(waited) = pool.try_verify(password, hash)
+                if let Some((pool, client, password, hash)) = beside
+                    && let Ok(waited) = pool.try_verify(&client, password, hash)
                 {
                     let _ = waited.await;
                 }
                 match verified {
-                    Ok(true) => right,
-                    Ok(false) => refused(wrong),
+                    Ok(Ok(true)) => right,
+                    Ok(Ok(false)) => refused(wrong),
+                    Ok(Err(QueueFull)) => FirstFactorAnswer::Unavailable(Reason::PasswordQueueFull),
                     Err(_) => FirstFactorAnswer::Unavailable(Reason::FirstFactorUnavailable),
                 }
             })),
@@ -93,7 +94,7 @@ impl FirstFactor for FileFactor {
         let users = self.users.current();
         let user = users.find(&question.user.canonical);
         match question.offer {
-            Offer::Pap(password) => self.check_pap(&users, &question.user.canonical, password, now),
+            Offer::Pap(password) => self.check_pap(&users, &question.user.canonical, (&question.client, password), now),
             Offer::Chap(proof) => Checked::Now(check_chap(user, &proof, now)),
             Offer::MsChap2(proof) => Checked::Now(self.check_mschap2(user, &proof, now)),
         }
@@ -128,7 +129,7 @@ impl FirstFactor for FileFactor {
 }
 
 impl FileFactor {
-    fn check_pap(&self, users: &Users, name: &str, password: Secret, now: Timestamp) -> Checked {
+    fn check_pap(&self, users: &Users, name: &str, (client, password): (&Arc<str>, Secret), now: Timestamp) -> Checked {
         if password.is_empty() {
             return Checked::Now(FirstFactorAnswer::Refused(Reason::EmptyPassword));
         }
@@ -141,8 +142,10 @@ impl FileFactor {
                 nobody.filter(|_| users.decoy(name).is_some_and(|user| users.is_cheap(user.password.as_ref())));
             return match (users.decoy(name).and_then(|user| user.password.as_ref()), nobody) {
                 (_, None) => Checked::Now(unknown()),
-                (Some(Password::Hashed(hash)), _) => self.hash(password, hash, beside, Reason::UnknownUser, unknown()),
-                (_, Some(hash)) => self.hash(password, hash, None, Reason::UnknownUser, unknown()),
+                (Some(Password::Hashed(hash)), _) => {
+                    self.hash((client, password), hash, beside, Reason::UnknownUser, unknown())
+                }
+                (_, Some(hash)) => self.hash((client, password), hash, None, Reason::UnknownUser, unknown()),
             };
         };
         let right = match user.barred(now) {
@@ -152,7 +155,7 @@ impl FileFactor {
         let same = match &user.password {
             Some(Password::Hashed(hash)) => {
                 let beside = nobody.filter(|_| users.is_cheap(user.password.as_ref()));
-                return self.hash(password, hash, beside, Reason::WrongPassword, right);
+                return self.hash((client, password), hash, beside, Reason::WrongPassword, right);
             }
             Some(Password::Plain(plain)) => same(plain, &password),
             None => user.nt_hash().is_some_and(|hash| NtHash::of(&password).is_some_and(|offered| hash == offered)),
@@ -161,12 +164,14 @@ impl FileFactor {
         match nobody {
             None => Checked::Now(answer()),
             // Who is kept without a hash takes the time of the others.
-            Some(hash) => match self.pool.try_verify(password, hash.clone()) {
+            Some(hash) => match self.pool.try_verify(client, password, hash.clone()) {
                 Ok(verified) => {
                     let answer = answer();
                     Checked::Later(Box::pin(async move {
-                        let _ = verified.await;
-                        answer
+                        match verified.await {
+                            Ok(Err(QueueFull)) => FirstFactorAnswer::Unavailable(Reason::PasswordQueueFull),
+                            _ => answer,
+                        }
                     }))
                 }
                 Err(_) => Checked::Now(FirstFactorAnswer::Unavailable(Reason::PasswordQueueFull)),
@@ -292,6 +297,8 @@ mod tests {
     fn question(user: &str, password: &str) -> FirstFactorQuestion {
         FirstFactorQuestion {
             factor: "staff".into(),
+            client: "vpn".into(),
+            guess: None,
             user: Arc::new(rules().read(user.as_bytes()).unwrap()),
             offer: Offer::Pap(Secret::new(password.as_bytes().to_vec())),
             session: None,

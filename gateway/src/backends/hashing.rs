@@ -1,14 +1,15 @@
 //! Password hashing on threads of its own. A hash takes tens of milliseconds and 19 MiB, which no arbiter can spare; so many
-//! threads and no more may hash, so many checks and no more may wait, and one too many is refused at once.
+//! threads and no more may hash, and so many checks and no more may wait. RADIUS clients are served in turn, and a full queue loses
+//! checks of the client that has most of them ([`FairQueue`]).
 
 use anyhow::Context;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
+use gateway_core::limit::queue::{FairQueue, Pushed};
 use gateway_core::secret::Secret;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::{io, str, thread};
 use tokio::sync::oneshot;
 
@@ -22,13 +23,48 @@ type Verify = dyn Fn(&Secret, &Secret) -> bool + Send + Sync;
 
 /// Threads that compare passwords with their hashes. They end when the pool is dropped and the queue is done.
 pub struct HashingPool {
-    jobs: SyncSender<Job>,
+    waiting: Arc<Waiting>,
 }
+
+/// A check that was handed to the pool.
+pub type Verdict = oneshot::Receiver<Result<bool, QueueFull>>;
 
 struct Job {
     password: Secret,
     hash: Arc<Secret>,
-    answer: oneshot::Sender<bool>,
+    answer: oneshot::Sender<Result<bool, QueueFull>>,
+}
+
+/// The checks that wait, and the threads that wait for one.
+struct Waiting {
+    jobs: Mutex<Jobs>,
+    changed: Condvar,
+}
+
+struct Jobs {
+    queue: FairQueue<Job>,
+    /// The pool is gone.
+    ended: bool,
+}
+
+impl Waiting {
+    fn lock(&self) -> MutexGuard<'_, Jobs> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next check; waits for one. `None` once the pool is gone and the queue is done.
+    fn next(&self) -> Option<Job> {
+        let mut jobs = self.lock();
+        loop {
+            if let Some(job) = jobs.queue.pop() {
+                return Some(job);
+            }
+            if jobs.ended {
+                return None;
+            }
+            jobs = self.changed.wait(jobs).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
 }
 
 impl HashingPool {
@@ -41,39 +77,53 @@ impl HashingPool {
     }
 
     pub(crate) fn with(threads: usize, queue: usize, verify: Arc<Verify>) -> io::Result<Self> {
-        let (jobs, waiting) = sync_channel(queue);
-        let waiting = Arc::new(Mutex::new(waiting));
+        let jobs = Mutex::new(Jobs { queue: FairQueue::new(queue), ended: false });
+        let pool = Self { waiting: Arc::new(Waiting { jobs, changed: Condvar::new() }) };
         for index in 0..threads.max(1) {
-            let (waiting, verify) = (waiting.clone(), verify.clone());
+            let (waiting, verify) = (pool.waiting.clone(), verify.clone());
             thread::Builder::new().name(format!("hashing-{index}")).spawn(move || work(&waiting, &*verify))?;
         }
-        Ok(Self { jobs })
+        Ok(pool)
     }
 
-    /// Has `password` compared with `hash`, a PHC string. If the receiver is dropped before its turn, nothing is hashed; if
-    /// the sender is, the comparison failed and nobody knows.
+    /// Has `password` compared with `hash`, a PHC string, for `client`. If the receiver is dropped before its turn, nothing is
+    /// hashed; if the sender is, the comparison failed and nobody knows. A check that waits may still be answered with
+    /// [`QueueFull`]: then another client needed the place.
     ///
     /// # Errors
-    /// If too many wait already.
-    pub fn try_verify(&self, password: Secret, hash: Arc<Secret>) -> Result<oneshot::Receiver<bool>, QueueFull> {
+    /// If too many wait already, and no client has more waiting than this one.
+    pub fn try_verify(&self, client: &Arc<str>, password: Secret, hash: Arc<Secret>) -> Result<Verdict, QueueFull> {
         let (answer, receiver) = oneshot::channel();
-        self.jobs.try_send(Job { password, hash, answer }).map_err(|_| QueueFull)?;
+        let pushed = self.waiting.lock().queue.push(client, Job { password, hash, answer });
+        match pushed {
+            Pushed::Queued => {}
+            // Nobody may be waiting any more.
+            Pushed::Displaced(other) => {
+                let _ = other.answer.send(Err(QueueFull));
+            }
+            Pushed::Full(_) => return Err(QueueFull),
+        }
+        self.waiting.changed.notify_one();
         Ok(receiver)
     }
 }
 
-fn work(waiting: &Mutex<Receiver<Job>>, verify: &Verify) {
-    loop {
-        // The lock is held while waiting, by one idle thread at a time, and never while hashing.
-        let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { password, hash, answer }) = next else { return };
+impl Drop for HashingPool {
+    fn drop(&mut self) {
+        self.waiting.lock().ended = true;
+        self.waiting.changed.notify_all();
+    }
+}
+
+fn work(waiting: &Waiting, verify: &Verify) {
+    while let Some(Job { password, hash, answer }) = waiting.next() {
         if answer.is_closed() {
             continue;
         }
         // One bad hash must not cost a thread; the job's sender is dropped unsent.
         if let Ok(right) = catch_unwind(AssertUnwindSafe(|| verify(&password, &hash))) {
             // Nobody may be waiting any more.
-            let _ = answer.send(right);
+            let _ = answer.send(Ok(right));
         }
     }
 }
@@ -110,16 +160,22 @@ mod tests {
         Arc::new(secret(text))
     }
 
+    fn client(name: &str) -> Arc<str> {
+        name.into()
+    }
+
     #[test]
     fn a_password_fits_its_own_hash_only() {
         let pool = HashingPool::new(1, 4).unwrap();
         let phc = hash_password(&secret("hunter2")).unwrap();
         assert!(phc.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{phc}");
         assert_ne!(phc, hash_password(&secret("hunter2")).unwrap(), "the salt is drawn anew");
-        let ask = |password: &str, phc: &str| pool.try_verify(secret(password), hash(phc)).unwrap().blocking_recv();
-        assert_eq!(ask("hunter2", &phc), Ok(true));
-        assert_eq!(ask("hunter3", &phc), Ok(false));
-        assert_eq!(ask("hunter2", "no hash"), Ok(false));
+        let ask = |password: &str, phc: &str| {
+            pool.try_verify(&client("vpn"), secret(password), hash(phc)).unwrap().blocking_recv()
+        };
+        assert_eq!(ask("hunter2", &phc), Ok(Ok(true)));
+        assert_eq!(ask("hunter3", &phc), Ok(Ok(false)));
+        assert_eq!(ask("hunter2", "no hash"), Ok(Ok(false)));
     }
 
     #[test]
@@ -141,14 +197,14 @@ mod tests {
             true
         };
         let pool = HashingPool::with(1, 1, Arc::new(wait)).unwrap();
-        let ask = || pool.try_verify(secret("x"), hash("y"));
+        let ask = || pool.try_verify(&client("vpn"), secret("x"), hash("y"));
         let first = ask().unwrap();
         starts.recv().unwrap();
         let second = ask().unwrap();
         assert_eq!(ask().err(), Some(QueueFull));
         release.send(()).unwrap();
         release.send(()).unwrap();
-        assert_eq!((first.blocking_recv(), second.blocking_recv()), (Ok(true), Ok(true)));
+        assert_eq!((first.blocking_recv(), second.blocking_recv()), (Ok(Ok(true)), Ok(Ok(true))));
     }
 
     #[test]
@@ -162,8 +218,8 @@ mod tests {
             }),
         )
         .unwrap();
-        assert!(pool.try_verify(secret("bad"), hash("")).unwrap().blocking_recv().is_err());
-        assert_eq!(pool.try_verify(secret("good"), hash("")).unwrap().blocking_recv(), Ok(true));
+        assert!(pool.try_verify(&client("vpn"), secret("bad"), hash("")).unwrap().blocking_recv().is_err());
+        assert_eq!(pool.try_verify(&client("vpn"), secret("good"), hash("")).unwrap().blocking_recv(), Ok(Ok(true)));
     }
 
     #[test]
@@ -177,13 +233,38 @@ mod tests {
             true
         };
         let pool = HashingPool::with(1, 4, Arc::new(count)).unwrap();
-        let first = pool.try_verify(secret("first"), hash("")).unwrap();
-        drop(pool.try_verify(secret("given up"), hash("")).unwrap());
-        let last = pool.try_verify(secret("last"), hash("")).unwrap();
+        let first = pool.try_verify(&client("vpn"), secret("first"), hash("")).unwrap();
+        drop(pool.try_verify(&client("vpn"), secret("given up"), hash("")).unwrap());
+        let last = pool.try_verify(&client("vpn"), secret("last"), hash("")).unwrap();
         release.send(()).unwrap();
         release.send(()).unwrap();
-        assert_eq!((first.blocking_recv(), last.blocking_recv()), (Ok(true), Ok(true)));
+        assert_eq!((first.blocking_recv(), last.blocking_recv()), (Ok(Ok(true)), Ok(Ok(true))));
         drop(pool);
         assert_eq!(hashes.iter().collect::<Vec<_>>(), [b"first".to_vec(), b"last".to_vec()]);
+    }
+
+    #[test]
+    fn flood_of_one_client_gives_way() {
+        let (release, gate) = mpsc::channel::<()>();
+        let (started, starts) = mpsc::channel::<Vec<u8>>();
+        let gate = Mutex::new(gate);
+        let wait = move |password: &Secret, _: &Secret| {
+            started.send(password.expose().to_vec()).unwrap();
+            gate.lock().unwrap().recv().unwrap();
+            true
+        };
+        let pool = HashingPool::with(1, 3, Arc::new(wait)).unwrap();
+        let ask = |name: &str, password: &str| pool.try_verify(&client(name), secret(password), hash(""));
+        let first = ask("flood", "f0").unwrap();
+        assert_eq!(starts.recv().unwrap(), b"f0");
+        let mut flood: Vec<_> = ["f1", "f2", "f3"].iter().map(|password| ask("flood", password).unwrap()).collect();
+        assert_eq!(ask("flood", "f4").err(), Some(QueueFull));
+        let other = ask("other", "o1").unwrap();
+        assert_eq!(flood.pop().unwrap().blocking_recv(), Ok(Err(QueueFull)), "it made room");
+        (0..4).for_each(|_| release.send(()).unwrap());
+        assert_eq!((first.blocking_recv(), other.blocking_recv()), (Ok(Ok(true)), Ok(Ok(true))));
+        flood.into_iter().for_each(|check| assert_eq!(check.blocking_recv(), Ok(Ok(true))));
+        drop(pool);
+        assert_eq!(starts.iter().collect::<Vec<_>>(), [b"f1".to_vec(), b"o1".to_vec(), b"f2".to_vec()]);
     }
 }

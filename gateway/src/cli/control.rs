@@ -2,10 +2,10 @@
 
 use super::Ended;
 use crate::config;
-use crate::control::{Answer, Command, Ordered, SessionLine, socket};
+use crate::control::{Answer, Command, Ordered, PauseLine, SessionLine, socket};
 use crate::{clock, control::socket::ask};
 use anyhow::bail;
-use clap::Args;
+use clap::{Args, Subcommand};
 use gateway_core::time::Timestamp;
 use std::io::Write;
 use std::path::PathBuf;
@@ -83,6 +83,48 @@ pub(super) struct Drain {
     deadline: Option<Duration>,
 }
 
+/// `orthrus limits`.
+#[derive(Debug, Args)]
+#[command(subcommand_negates_reqs = true)]
+pub(super) struct Limits {
+    #[command(flatten)]
+    door: Option<Door>,
+    #[command(subcommand)]
+    command: Option<LimitsCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum LimitsCommand {
+    /// End pauses, at all nodes that share the store
+    Lift(Lift),
+}
+
+/// `orthrus limits lift`.
+#[derive(Debug, Args)]
+struct Lift {
+    #[command(flatten)]
+    door: Door,
+    #[command(flatten)]
+    what: Lifted,
+}
+
+/// Which pauses.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Lifted {
+    /// Those of this user, in any spelling
+    user: Option<String>,
+    /// Those at this RADIUS client, and at others in its attempt_group
+    #[arg(long)]
+    client: Option<String>,
+    /// That of this address of a RADIUS client
+    #[arg(long, value_name = "ADDRESS")]
+    source: Option<String>,
+    /// Every one
+    #[arg(long)]
+    all: bool,
+}
+
 fn span(text: &str) -> Result<Duration, String> {
     let span: gateway_core::config::Span = text.parse()?;
     Ok(span.0)
@@ -114,6 +156,18 @@ pub(super) fn coa(options: &Coa, out: &mut dyn Write) -> anyhow::Result<Ended> {
     let Coa { door, session, client, attributes } = options;
     let command = Command::Coa { session: session.clone(), client: client.clone(), attributes: attributes.clone() };
     speak(door, command, out)
+}
+
+pub(super) fn limits(options: &Limits, out: &mut dyn Write) -> anyhow::Result<Ended> {
+    match (&options.command, &options.door) {
+        (Some(LimitsCommand::Lift(Lift { door, what })), _) => {
+            let Lifted { user, client, source, all } = what;
+            let (user, client, source) = (user.clone(), client.clone(), source.clone());
+            speak(door, Command::LiftLimits { user, client, source, all: *all }, out)
+        }
+        (None, Some(door)) => speak(door, Command::Limits {}, out),
+        (None, None) => bail!("which node? give --config FILE or --socket FILE"),
+    }
 }
 
 pub(super) fn drain(options: &Drain, out: &mut dyn Write) -> anyhow::Result<Ended> {
@@ -208,6 +262,24 @@ fn print(answer: &Answer, now: Timestamp, out: &mut dyn Write) -> std::io::Resul
                 [one.node.clone(), one.factor.clone(), one.state.clone(), days, one.thumbprint.clone()]
             });
             table(out, std::iter::once(head).chain(rows).collect())
+        }
+        Answer::Limits { node, paused, left_out } => {
+            let head = ["LIMIT", "USER", "CLIENT", "STATION", "SOURCE", "COUNT", "SECONDS"].map(str::to_owned);
+            let rows = paused.iter().map(|one| {
+                let PauseLine { limit, user, group, calling_station, source, failures, seconds } = one;
+                let text = |text: &Option<String>| text.clone().unwrap_or_default();
+                let [user, group, station, source] = [user, group, calling_station, source].map(text);
+                [limit.clone(), user, group, station, source, failures.to_string(), seconds.to_string()]
+            });
+            table(out, std::iter::once(head).chain(rows).collect())?;
+            if *left_out > 0 {
+                writeln!(out, "{left_out} more are left out")?;
+            }
+            writeln!(out, "{} pauses that node {node} counts", paused.len() + left_out)
+        }
+        Answer::Lifted { node, lifted, shared } => {
+            let others = if *shared { "; the other nodes follow within seconds" } else { "" };
+            writeln!(out, "{lifted} counts lifted at node {node}{others}")
         }
         Answer::Error(error) => writeln!(out, "{}", plain(error)),
     }

@@ -65,6 +65,8 @@ enum Command {
     Nodes(control::Door),
     /// The certificates of all nodes
     Certificates(control::Door),
+    /// What pauses since a limit was met, such as wrong passwords, and `limits lift` to end it
+    Limits(control::Limits),
 }
 
 /// What a command came to.
@@ -95,6 +97,7 @@ pub fn main() -> ExitCode {
         Command::Drain(options) => control::drain(&options, &mut std::io::stdout()),
         Command::Nodes(door) => control::nodes(&door, &mut std::io::stdout()),
         Command::Certificates(door) => control::certificates(&door, &mut std::io::stdout()),
+        Command::Limits(options) => control::limits(&options, &mut std::io::stdout()),
     };
     match outcome {
         Ok(Ended::Well) => ExitCode::SUCCESS,

@@ -521,7 +521,7 @@ mod tests {
             let Some(Password::Hashed(hash)) = &users.find(user).unwrap().password else { return false };
             let pool = HashingPool::new(1, 1).unwrap();
             let password = Secret::new(password.as_bytes().to_vec());
-            pool.try_verify(password, hash.clone()).unwrap().blocking_recv().unwrap()
+            pool.try_verify(&"vpn".into(), password, hash.clone()).unwrap().blocking_recv().unwrap().unwrap()
         }
     }
 

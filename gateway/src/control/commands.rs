@@ -1,6 +1,6 @@
 //! What each command does. Which door it came by, and whether it may, was decided before.
 
-use super::{Answer, CertificateLine, Command, MOST_SESSIONS, NodeLine, SessionLine, Status, orders};
+use super::{Answer, CertificateLine, Command, MOST_SESSIONS, NodeLine, SessionLine, Status, limits, orders};
 use crate::cli::signin::attributes;
 use crate::node::Node;
 use admin_api::{Control, Draining};
@@ -43,6 +43,10 @@ pub async fn perform(node: &Arc<Node>, command: Command) -> Answer {
         }
         Command::Nodes {} => nodes(node),
         Command::Certificates {} => certificates(node).await,
+        Command::Limits {} => limits::list(node),
+        Command::LiftLimits { user, client, source, all } => {
+            limits::lift(node, user.as_deref(), client.as_deref(), source.as_deref(), all)
+        }
     }
 }
 
@@ -91,7 +95,8 @@ fn is_at(session: &Session, nas: &str) -> bool {
         || address.is_some_and(|address| session.nas == address || session.nas_ip == Some(address))
 }
 
-fn canonical(node: &Node, user: &str) -> Result<String, String> {
+/// The canonical name of a user who was named in any spelling.
+pub(super) fn canonical(node: &Node, user: &str) -> Result<String, String> {
     let rules = Rules::from(&node.active().setting.config.identity);
     rules.read(user.as_bytes()).map(|identity| identity.canonical).map_err(|_| format!("`{user}` is not a user name"))
 }

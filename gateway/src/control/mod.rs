@@ -4,6 +4,7 @@
 //! On the socket each is one line of JSON: `{"version":1,"command":{"sessions":{"user":"alice"}}}`.
 
 pub mod commands;
+mod limits;
 pub mod orders;
 pub mod socket;
 
@@ -20,6 +21,9 @@ pub const LONGEST_ANSWER: usize = 64 << 20;
 
 /// The most sessions that one answer lists.
 pub const MOST_SESSIONS: usize = 20_000;
+
+/// The most pauses that one answer lists.
+pub const MOST_PAUSES: usize = 10_000;
 
 /// One request.
 #[derive(Debug, Serialize, Deserialize)]
@@ -70,6 +74,19 @@ pub enum Command {
     Nodes {},
     /// The certificates of all nodes.
     Certificates {},
+    /// What pauses since a limit was met.
+    Limits {},
+    /// End pauses at all nodes: exactly one of these.
+    LiftLimits {
+        /// Those of this user, in any spelling.
+        user: Option<String>,
+        /// Those of this RADIUS client, and of others in its `attempt_group`.
+        client: Option<String>,
+        /// That of this address of a RADIUS client.
+        source: Option<String>,
+        /// Every one.
+        all: bool,
+    },
 }
 
 impl Command {
@@ -132,8 +149,45 @@ pub enum Answer {
     Nodes(Vec<NodeLine>),
     /// The certificates of all nodes.
     Certificates(Vec<CertificateLine>),
+    /// What pauses.
+    Limits {
+        /// The node that counts.
+        node: String,
+        /// The pauses.
+        paused: Vec<PauseLine>,
+        /// Those beyond [`MOST_PAUSES`].
+        left_out: usize,
+    },
+    /// Pauses were ended.
+    Lifted {
+        /// The node that was told.
+        node: String,
+        /// How many were counted there.
+        lifted: usize,
+        /// Other nodes hear of it.
+        shared: bool,
+    },
     /// It was not done: why, and what to do.
     Error(String),
+}
+
+/// One pause. Octets that are no text are shown as U+FFFD.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PauseLine {
+    /// The key in `[limits]` that was met.
+    pub limit: String,
+    /// The user's canonical name, where it is about one.
+    pub user: Option<String>,
+    /// The `attempt_group` of the RADIUS client, where it is about one.
+    pub group: Option<String>,
+    /// Calling-Station-Id, where it is about one.
+    pub calling_station: Option<String>,
+    /// The address of the RADIUS client, where it is about one.
+    pub source: Option<String>,
+    /// How often the limited thing happened, as far as it is not forgotten.
+    pub failures: u32,
+    /// How much longer it lasts, in seconds.
+    pub seconds: u64,
 }
 
 /// How a node is.

@@ -34,6 +34,8 @@ pub struct Metrics {
     pub first_factor_duration: HistogramVec,
     /// Passwords that users changed, by first factor and result.
     pub password_changes: IntCounterVec,
+    /// Pauses that began after wrong passwords, by limit.
+    pub password_pauses: IntCounterVec,
     /// Questions to a second factor by provider and result.
     pub mfa_requests: IntCounterVec,
     /// From the first packet of a sign-in to its verdict, the human included.
@@ -225,6 +227,12 @@ impl Metrics {
                 "orthrus_first_factor_duration_seconds",
                 "How long a first factor took to answer.",
                 &["backend", "result"],
+            )?,
+            password_pauses: counters(
+                r,
+                "orthrus_password_pauses_total",
+                "Pauses that began after wrong passwords, by the limit that was met; refusals in them are counted as its hits.",
+                &["limit"],
             )?,
             mfa_requests: counters(
                 r,

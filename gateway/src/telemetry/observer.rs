@@ -8,6 +8,7 @@ use gateway_core::attempt::record::AttemptId;
 use gateway_core::config::Limits;
 use gateway_core::event::{Ending, Event, Finished, NodeEvent, Step, Subject};
 use gateway_core::factor::Approval;
+use gateway_core::limit::wrong_passwords::{Guess, Pause};
 use gateway_core::reason::{Fault, Reason};
 use gateway_core::time::Timestamp;
 use std::collections::HashMap;
@@ -30,6 +31,8 @@ pub struct Observer {
     pub audit: Audit,
     /// Packets dropped since the audit was told of them.
     sums: Mutex<HashMap<(Option<Arc<str>>, Reason), u64>>,
+    /// Holds back lines about pauses.
+    pauses: Brake,
 }
 
 impl Observer {
@@ -47,6 +50,7 @@ impl Observer {
             refusals: Brake::default(),
             audit,
             sums: Mutex::default(),
+            pauses: Brake::default(),
         }
     }
 
@@ -128,6 +132,7 @@ impl Observer {
                 }
             }
             Event::Finished(finished) => self.finished(finished),
+            Event::PasswordsPaused { id, guess, pause } => self.passwords_paused(*id, guess, pause, now),
             Event::Unanswered { id, user, client, begun, reason } => {
                 self.metrics.sign_ins.with_label_values(&[client, Ending::Silence.label(), reason.label()]).inc();
                 let after = now.since(*begun).as_secs_f64();
@@ -202,6 +207,24 @@ impl Observer {
             Step::TakenOver { .. } => self.metrics.taken_over.inc(),
             Step::Policy { .. } | Step::Claimed { .. } | Step::Postponed | Step::Answered | Step::Committed => {}
         }
+    }
+
+    fn passwords_paused(&self, id: AttemptId, guess: &Guess, pause: &Pause, now: Timestamp) {
+        let limit = pause.scope.limit();
+        self.metrics.password_pauses.with_label_values(&[limit]).inc();
+        if !self.pauses.allows(self.drop_logs_per_second.load(Ordering::Relaxed), now) {
+            return;
+        }
+        let named = self.names_users();
+        let user = if named { &*guess.user } else { "" };
+        let station =
+            guess.station.as_deref().filter(|_| named).map(|octets| String::from_utf8_lossy(octets).into_owned());
+        let reason = Reason::PasswordPaused;
+        tracing::warn!(
+            attempt = %id, limit, failures = pause.failures, pause = pause.until.since(now).as_secs_f64(), user = ?user,
+            station = ?station.unwrap_or_default(), group = &*guess.group, source = %guess.source, reason = reason.label(),
+            reason_id = reason.id(), "passwords pause: {} {}", reason.cause(), reason.remedy()
+        );
     }
 
     fn finished(&self, finished: &Finished) {

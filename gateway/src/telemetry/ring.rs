@@ -36,7 +36,9 @@ impl Ring {
     pub fn of(&self, id: AttemptId) -> Vec<(Timestamp, Event)> {
         let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         let ours = |event: &Event| match event {
-            Event::Step { id: of, .. } | Event::Unanswered { id: of, .. } => *of == id,
+            Event::Step { id: of, .. } | Event::PasswordsPaused { id: of, .. } | Event::Unanswered { id: of, .. } => {
+                *of == id
+            }
             Event::Finished(finished) => finished.id == id,
             Event::Dropped { .. } | Event::Duplicate { .. } | Event::StatusServer { .. } | Event::Node(_) => false,
         };

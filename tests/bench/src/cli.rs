@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::fairness::Flood;
 use crate::scenario::Scenario;
 use crate::server::Kind;
 use clap::{Args, Parser, Subcommand};
@@ -24,6 +25,8 @@ pub(crate) enum Command {
     Prepare(Prepare),
     /// People who look for their phones: memory each, how late an approval is seen, and whether others notice.
     Pending(Pending),
+    /// Users of one NAS while another NAS floods: how many are served, and how fast.
+    Fairness(Fairness),
     /// The most that the generator can do: what answers does nothing but answer.
     Ceiling(Ceiling),
 }
@@ -159,6 +162,32 @@ pub(crate) struct Pending {
     /// Thread pools of FreeRADIUS, one run each; an empty list leaves it out.
     #[arg(long, value_delimiter = ',', num_args = 0.., default_value = "32,1024")]
     pub(crate) freeradius_pools: Vec<u32>,
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+    #[command(flatten)]
+    pub(crate) servers: Servers,
+    /// Writes the figures there as well.
+    #[arg(long)]
+    pub(crate) json: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct Fairness {
+    /// Packets a second that flood, one run each.
+    #[arg(long, value_delimiter = ',', default_value = "200,1000")]
+    pub(crate) rates: Vec<u32>,
+    /// What floods, one run each.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "wrong,unknown,challenge")]
+    pub(crate) floods: Vec<Flood>,
+    /// Sign-ins of the other NAS per second.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) others_rate: u32,
+    /// The servers.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "orthrus,freeradius")]
+    pub(crate) only: Vec<Kind>,
+    /// Iterations of PBKDF2 for FreeRADIUS: so many that a check takes as long as one of argon2id.
+    #[arg(long, default_value_t = 20_000)]
+    pub(crate) freeradius_iterations: u32,
     #[command(flatten)]
     pub(crate) shape: Shape,
     #[command(flatten)]

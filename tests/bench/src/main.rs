@@ -9,6 +9,7 @@ mod check;
 mod cli;
 mod compare;
 mod cpu;
+mod fairness;
 mod flights;
 mod freeradius;
 mod generator;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         cli::Command::Compare(arguments) => compare::run(&arguments),
         cli::Command::Prepare(arguments) => load::prepare(&arguments),
         cli::Command::Pending(arguments) => pending::run(&arguments),
+        cli::Command::Fairness(arguments) => fairness::run(&arguments),
         cli::Command::Ceiling(arguments) => ceiling::run(&arguments),
     };
     match done {

@@ -150,6 +150,13 @@ reply = {{ Class = "{CLASS}", Filter-Id = "{FILTER_ID}" }}
     } else {
         text.push_str("second_factor = \"off\"\n");
     }
+    if setup.scenario == Scenario::Reject {
+        // What is measured is a wrong password, not the brake on guesses.
+        text.push_str("\n[limits]\n");
+        for scope in ["", "_of_user", "_of_station", "_of_source"] {
+            writeln!(text, "wrong_passwords{scope} = 0")?;
+        }
+    }
     text.push_str(&cluster(setup.servers));
     if setup.scenario == Scenario::Accounting {
         write!(text, "\n[accounting]\nlisten = [\"{}\"]\nfolder = \"accounting\"\n", setup.listen)?;

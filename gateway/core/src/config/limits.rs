@@ -16,7 +16,8 @@ use super::{report::Report, units::Span};
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawLimits {
-    /// Requests in progress on this node. The next one is dropped and counted, and its sender tries again. Too low drops
+    /// Requests in progress on this node. The next one is dropped and counted, and its sender tries again. One RADIUS client may
+    /// have all of them; another that has less than its share still gets in, up to twice the limit in all. Too low drops
     /// sign-ins while the machine is idle; too high lets a flood take memory, some KiB each.
     #[schemars(range(min = 16, max = 1_000_000))]
     pub in_progress: u64,
@@ -28,15 +29,16 @@ pub struct RawLimits {
     /// anew; longer only costs memory.
     #[schemars(extend("x-min" = "5s", "x-max" = "60s"))]
     pub reply_lifetime: Span,
-    /// Refusals of this node that wait for `attempts.reject_delay`. Beyond them refusals leave at once, and are counted: somebody is
-    /// flooding the node with guesses. Some hundred octets each.
+    /// Refusals of this node that wait for `attempts.reject_delay`, shared by RADIUS clients as `in_progress` is. Beyond them refusals
+    /// are sent without delay, and are counted: somebody is flooding the node with guesses. Some hundred octets each.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub delayed_rejects: u64,
     /// Passwords hashed at the same time; 0 means one per core. More than there are cores makes every check slower.
     #[schemars(range(min = 0, max = 256), extend("x-reload" = "no"))]
     pub password_checks: u64,
-    /// Password checks that may wait for their turn; the next one is dropped and counted. Too short drops the rush of a
-    /// Monday morning; too long computes answers for senders who have given up.
+    /// Password checks that may wait for their turn. RADIUS clients take turns. When it is full, the newest check of the client that
+    /// has most of them waiting is dropped and counted; one of each client may always wait. Too short drops the rush of a Monday
+    /// morning; too long computes answers for senders who have given up.
     #[schemars(range(min = 1, max = 65_536), extend("x-reload" = "no"))]
     pub password_queue: u64,
     /// Attempts, challenges and counters that the memory store holds; with a shared store, users whose records this node has a
@@ -63,11 +65,48 @@ pub struct RawLimits {
     /// guesses a day, where a code is one of a million.
     #[schemars(extend("x-min" = "1m", "x-max" = "24h", "x-reload" = "when shortened"))]
     pub wrong_codes_window: Span,
+    /// Wrong passwords of one user from one station (Calling-Station-Id) by way of one `attempt_group` after which passwords from there
+    /// are refused unseen for `password_pause`, twice as long after each further one, up to `longest_password_pause`. 0 never
+    /// pauses. Too low holds up the clumsy; each one more is one more guess. See operations.md.
+    #[schemars(range(min = 0, max = 1_000))]
+    pub wrong_passwords: u64,
+    /// The same of one user from all stations together at which the user has not signed in before: against somebody who guesses
+    /// from many. Stations where the password was right stay unaffected. 0 never pauses. Too low, and a stranger keeps a user from
+    /// signing in at a new station.
+    #[schemars(range(min = 0, max = 100_000))]
+    pub wrong_passwords_of_user: u64,
+    /// The same from one station by way of one `attempt_group`, whoever the users are: against somebody who tries many users. Users who
+    /// have signed in there before stay unaffected. 0 never pauses. Too low holds up an office behind one address.
+    #[schemars(range(min = 0, max = 100_000))]
+    pub wrong_passwords_of_station: u64,
+    /// The same by way of one address of a RADIUS client: against somebody who tries many users from many stations. Users at stations
+    /// where they have signed in before stay unaffected. 0 never pauses. Too low lets one attacker hold up new users of a NAS.
+    #[schemars(range(min = 0, max = 10_000_000))]
+    pub wrong_passwords_of_source: u64,
+    /// The time after which as many wrong passwords as are free are forgotten, evenly: of five in an hour one each twelve minutes. Too
+    /// short, and a patient guesser is never stopped.
+    #[schemars(extend("x-min" = "1m", "x-max" = "24h"))]
+    pub wrong_passwords_window: Span,
+    /// The first pause.
+    #[schemars(extend("x-min" = "1s", "x-max" = "1m"))]
+    pub password_pause: Span,
+    /// The longest pause. Longer ones hold up an owner who shares a place with a guesser; with five minutes a guesser has 288 tries a
+    /// day.
+    #[schemars(extend("x-min" = "1s", "x-max" = "24h"))]
+    pub longest_password_pause: Span,
+    /// Users, stations and addresses of which this node counts wrong passwords. When it is full, those of the RADIUS client that fills it
+    /// most are forgotten, the ones with the fewest failures first, and counted. Some hundred octets each.
+    #[schemars(range(min = 100, max = 10_000_000))]
+    pub wrong_passwords_kept: u64,
+    /// Users of whom this node remembers where they have signed in, for 30 days, at most 16 stations each. Those beyond are forgotten, the
+    /// longest unseen first: they are strangers to the limits above. Some hundred octets each.
+    #[schemars(range(min = 0, max = 10_000_000))]
+    pub known_stations: u64,
     /// Status-Server requests answered per second and client (RFC 5997); the others are dropped. Too low, and a VPN server
     /// that asks often takes the gateway for dead.
     #[schemars(range(min = 1, max = 10_000))]
     pub status_server_rate: u64,
-    /// Lines per second about dropped packets; all of them are counted. 0 writes none. Too high lets anybody who can send a
+    /// Lines per second about dropped packets, and as many about passwords that pause; all of them are counted. 0 writes none. Too high lets anybody who can send a
     /// packet fill the disk.
     #[schemars(range(min = 0, max = 10_000))]
     pub drop_logs_per_second: u64,
@@ -119,6 +158,15 @@ impl Default for RawLimits {
             pending_prompts: 50_000,
             wrong_codes: 10,
             wrong_codes_window: Span::secs(900),
+            wrong_passwords: 5,
+            wrong_passwords_of_user: 20,
+            wrong_passwords_of_station: 50,
+            wrong_passwords_of_source: 1_000,
+            wrong_passwords_window: Span::secs(3_600),
+            password_pause: Span::secs(2),
+            longest_password_pause: Span::secs(300),
+            wrong_passwords_kept: 50_000,
+            known_stations: 100_000,
             status_server_rate: 10,
             drop_logs_per_second: 5,
             refusal_logs_per_second: 20,
@@ -158,6 +206,24 @@ pub struct Limits {
     pub wrong_codes: u32,
     /// The window for wrong codes.
     pub wrong_codes_window: Duration,
+    /// Wrong passwords that are free, of one user from one station; 0 never pauses.
+    pub wrong_passwords: u32,
+    /// The same of one user from unknown stations.
+    pub wrong_passwords_of_user: u32,
+    /// The same from one station.
+    pub wrong_passwords_of_station: u32,
+    /// The same by way of one address.
+    pub wrong_passwords_of_source: u32,
+    /// The time after which they are forgotten.
+    pub wrong_passwords_window: Duration,
+    /// The first pause.
+    pub password_pause: Duration,
+    /// The longest pause.
+    pub longest_password_pause: Duration,
+    /// Scopes that are counted.
+    pub wrong_passwords_kept: usize,
+    /// Users whose stations are remembered.
+    pub known_stations: usize,
     /// Status-Server answers per second and client.
     pub status_server_rate: u32,
     /// Log lines per second about dropped packets.
@@ -184,6 +250,22 @@ impl RawLimits {
     pub(super) fn check(&self, report: &mut Report) -> Limits {
         report.within("limits.reply_lifetime", &self.reply_lifetime, Span::secs(5), Span::secs(60));
         report.within("limits.wrong_codes_window", &self.wrong_codes_window, Span::secs(60), Span::secs(86_400));
+        report.within(
+            "limits.wrong_passwords_window",
+            &self.wrong_passwords_window,
+            Span::secs(60),
+            Span::secs(86_400),
+        );
+        report.within("limits.password_pause", &self.password_pause, Span::secs(1), Span::secs(60));
+        let longest = &self.longest_password_pause;
+        report.within("limits.longest_password_pause", longest, Span::secs(1), Span::secs(86_400));
+        if longest.0 < self.password_pause.0 {
+            report.fault(
+                "limits.longest_password_pause",
+                "it is shorter than limits.password_pause",
+                "Give the longest pause at least the length of the first.",
+            );
+        }
         Limits {
             in_progress: report.number("limits.in_progress", self.in_progress, 16..=1_000_000),
             cached_replies: report.number("limits.cached_replies", self.cached_replies, 256..=4_000_000),
@@ -196,6 +278,31 @@ impl RawLimits {
             pending_prompts: report.number("limits.pending_prompts", self.pending_prompts, 1..=1_000_000),
             wrong_codes: report.number("limits.wrong_codes", self.wrong_codes, 1..=1_000),
             wrong_codes_window: self.wrong_codes_window.0,
+            wrong_passwords: report.number("limits.wrong_passwords", self.wrong_passwords, 0..=1_000),
+            wrong_passwords_of_user: report.number(
+                "limits.wrong_passwords_of_user",
+                self.wrong_passwords_of_user,
+                0..=100_000,
+            ),
+            wrong_passwords_of_station: report.number(
+                "limits.wrong_passwords_of_station",
+                self.wrong_passwords_of_station,
+                0..=100_000,
+            ),
+            wrong_passwords_of_source: report.number(
+                "limits.wrong_passwords_of_source",
+                self.wrong_passwords_of_source,
+                0..=10_000_000,
+            ),
+            wrong_passwords_window: self.wrong_passwords_window.0,
+            password_pause: self.password_pause.0,
+            longest_password_pause: self.longest_password_pause.0,
+            wrong_passwords_kept: report.number(
+                "limits.wrong_passwords_kept",
+                self.wrong_passwords_kept,
+                100..=10_000_000,
+            ),
+            known_stations: report.number("limits.known_stations", self.known_stations, 0..=10_000_000),
             status_server_rate: report.number("limits.status_server_rate", self.status_server_rate, 1..=10_000),
             drop_logs_per_second: report.number("limits.drop_logs_per_second", self.drop_logs_per_second, 0..=10_000),
             refusal_logs_per_second: report.number(

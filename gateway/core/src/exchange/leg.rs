@@ -99,8 +99,9 @@ impl Facts {
         if matches!(&offer, Offer::Pap(password) if password.is_empty()) && session.is_none() {
             return self.refuse(Reason::EmptyPassword, turn);
         }
-        let user = self.identity.clone();
-        turn.ask(Question::FirstFactor(FirstFactorQuestion { factor: factor.clone(), user, offer, session }));
+        let (user, client, guess) = (self.identity.clone(), self.request.client.name.clone(), self.guess());
+        let question = FirstFactorQuestion { factor: factor.clone(), user, client, guess, offer, session };
+        turn.ask(Question::FirstFactor(question));
         Stage::CheckingFirstFactor { factor, asked: turn.now }
     }
 

@@ -50,6 +50,7 @@ use crate::factor::{
 };
 
 use crate::identity::{self, Identity};
+use crate::limit::wrong_passwords::Guess;
 use crate::reason::Reason;
 use crate::time::Timestamp;
 use stage::Stage;
@@ -385,6 +386,13 @@ impl Facts {
     fn terms(&self) -> Terms {
         let way = self.appended.as_ref().map(Appended::way);
         Terms { code: self.can_have_code().is_ok(), way, ..Terms::default() }
+    }
+
+    /// Where the packet's password comes from. The node's own sign-ins are nobody's guesses.
+    fn guess(&self) -> Option<Box<Guess>> {
+        let AttemptKey { user, group, station } = self.key.clone();
+        let (station, source) = (station.map(Into::into), self.request.source.ip());
+        (!self.request.synthetic).then(|| Box::new(Guess { user, group, station, source }))
     }
 
     fn tell(&self, step: Step, turn: &mut Turn<'_>) {

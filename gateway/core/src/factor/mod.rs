@@ -14,6 +14,7 @@ pub mod users;
 use crate::attempt::record::AttemptId;
 use crate::config::{PushUsers, Unregistered};
 use crate::identity::Identity;
+use crate::limit::wrong_passwords::Guess;
 use crate::reason::Reason;
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -52,6 +53,10 @@ pub struct FirstFactorQuestion {
     pub factor: Arc<str>,
     /// Who signs in.
     pub user: Arc<Identity>,
+    /// The RADIUS client that asks: what clients share is shared out fairly.
+    pub client: Arc<str>,
+    /// Where the password comes from, for the brake on guesses; `None`: nobody outside has sent it.
+    pub guess: Option<Box<Guess>>,
     /// What the packet proves it with.
     pub offer: Offer,
     /// What the back end remembered from the round before, if there was one.
@@ -69,6 +74,26 @@ pub enum FirstFactorAnswer {
     Unavailable(Reason),
     /// The back end wants another round.
     NeedMore(NeedMore),
+}
+
+impl FirstFactorAnswer {
+    /// Whether the password was right. `None`: it was right and does not serve, or was not looked at.
+    pub const fn judges(&self) -> Option<bool> {
+        match self {
+            Self::Proved(_) => Some(true),
+            Self::Refused(
+                Reason::EmptyPassword
+                | Reason::UserDisabled
+                | Reason::UserLocked
+                | Reason::PasswordExpired
+                | Reason::OutsideLogonHours
+                | Reason::PasswordNotChanged,
+            )
+            | Self::Unavailable(_)
+            | Self::NeedMore(_) => None,
+            Self::Refused(_) => Some(false),
+        }
+    }
 }
 
 /// What a first factor knows of a user who passed it.

@@ -3,3 +3,6 @@
 pub mod breaker;
 pub mod patience;
 pub mod places;
+pub mod queue;
+pub mod shares;
+pub mod wrong_passwords;
