@@ -214,6 +214,26 @@ fn lifted_users_sign_in_at_once() {
 }
 
 #[test]
+fn lifted_users_give_codes_again() {
+    let token = SoftToken::hotp("alice");
+    let gateway = Setup::new().user("alice", PASSWORD).token(&token).set("limits.wrong_codes", 2).start();
+    let mut nas = gateway.nas();
+    let first = Request::access("alice").password(PASSWORD);
+    let mut challenge = nas.ask(&first).expect(Code::ACCESS_CHALLENGE);
+    for _ in 0..2 {
+        challenge = nas.ask(&Request::access("alice").password("000000").state(&challenge));
+    }
+    nas.ask(&first).expect(Code::ACCESS_REJECT);
+    assert!(gateway.metrics().refused("too_many_wrong_codes") > 0);
+    let output = gateway.run(&["limits", "--user", "Alice", "--json", "--config", "orthrus.toml"], "");
+    let answer: Value = serde_json::from_slice(&output.stdout).expect("it prints JSON");
+    assert_eq!(answer["limits"]["holds"][0]["limit"], "wrong_codes", "{answer}");
+    let told = lift(&gateway, &["alice"]);
+    assert!(told.contains("codes are refused after"), "{told}");
+    nas.sign_in("alice", PASSWORD, &token.code(0)).expect(Code::ACCESS_ACCEPT);
+}
+
+#[test]
 fn redis_nodes_share_the_brake() {
     let redis = Redis::start();
     let (a, b) = (setup().sharing(&redis, "a").start(), setup().sharing(&redis, "b").start());

@@ -2,7 +2,7 @@
 
 use super::Ended;
 use crate::config;
-use crate::control::{Answer, Command, Ordered, PauseLine, SessionLine, socket};
+use crate::control::{Answer, Command, HoldLine, Ordered, PauseLine, SessionLine, socket};
 use crate::{clock, control::socket::ask};
 use anyhow::bail;
 use clap::{Args, Subcommand};
@@ -89,6 +89,9 @@ pub(super) struct Drain {
 pub(super) struct Limits {
     #[command(flatten)]
     door: Option<Door>,
+    /// Only this user's, in any spelling, and what else holds the user: wrong codes, prompts that were not approved
+    #[arg(long)]
+    user: Option<String>,
     #[command(subcommand)]
     command: Option<LimitsCommand>,
 }
@@ -165,7 +168,7 @@ pub(super) fn limits(options: &Limits, out: &mut dyn Write) -> anyhow::Result<En
             let (user, client, source) = (user.clone(), client.clone(), source.clone());
             speak(door, Command::LiftLimits { user, client, source, all: *all }, out)
         }
-        (None, Some(door)) => speak(door, Command::Limits {}, out),
+        (None, Some(door)) => speak(door, Command::Limits { user: options.user.clone() }, out),
         (None, None) => bail!("which node? give --config FILE or --socket FILE"),
     }
 }
@@ -263,7 +266,7 @@ fn print(answer: &Answer, now: Timestamp, out: &mut dyn Write) -> std::io::Resul
             });
             table(out, std::iter::once(head).chain(rows).collect())
         }
-        Answer::Limits { node, paused, left_out } => {
+        Answer::Limits { node, paused, holds, left_out } => {
             let head = ["LIMIT", "USER", "CLIENT", "STATION", "SOURCE", "COUNT", "SECONDS"].map(str::to_owned);
             let rows = paused.iter().map(|one| {
                 let PauseLine { limit, user, group, calling_station, source, failures, seconds } = one;
@@ -272,16 +275,27 @@ fn print(answer: &Answer, now: Timestamp, out: &mut dyn Write) -> std::io::Resul
                 [limit.clone(), user, group, station, source, failures.to_string(), seconds.to_string()]
             });
             table(out, std::iter::once(head).chain(rows).collect())?;
+            holds.iter().try_for_each(|hold| writeln!(out, "{}", held(hold)))?;
             if *left_out > 0 {
                 writeln!(out, "{left_out} more are left out")?;
             }
             writeln!(out, "{} pauses that node {node} counts", paused.len() + left_out)
         }
-        Answer::Lifted { node, lifted, shared } => {
+        Answer::Lifted { node, lifted, holds, shared } => {
+            holds.iter().try_for_each(|hold| writeln!(out, "lifted: {}", held(hold)))?;
             let others = if *shared { "; the other nodes follow within seconds" } else { "" };
             writeln!(out, "{lifted} counts lifted at node {node}{others}")
         }
         Answer::Error(error) => writeln!(out, "{}", plain(error)),
+    }
+}
+
+/// What holds a user, in words.
+fn held(HoldLine { limit, count, seconds }: &HoldLine) -> String {
+    let until = seconds.map_or("until it is lifted".to_owned(), |seconds| format!("for {seconds} s"));
+    match limit.as_str() {
+        "wrong_codes" => format!("codes are refused after {count} wrong ones, {until}"),
+        _ => format!("nobody is prompted after {count} prompts that were not approved, {until}"),
     }
 }
 

@@ -43,9 +43,9 @@ pub async fn perform(node: &Arc<Node>, command: Command) -> Answer {
         }
         Command::Nodes {} => nodes(node),
         Command::Certificates {} => certificates(node).await,
-        Command::Limits {} => limits::list(node),
+        Command::Limits { user } => limits::list(node, user.as_deref()).await,
         Command::LiftLimits { user, client, source, all } => {
-            limits::lift(node, user.as_deref(), client.as_deref(), source.as_deref(), all)
+            limits::lift(node, user.as_deref(), client.as_deref(), source.as_deref(), all).await
         }
     }
 }

@@ -75,7 +75,10 @@ pub enum Command {
     /// The certificates of all nodes.
     Certificates {},
     /// What pauses since a limit was met.
-    Limits {},
+    Limits {
+        /// What holds this user, in any spelling.
+        user: Option<String>,
+    },
     /// End pauses at all nodes: exactly one of these.
     LiftLimits {
         /// Those of this user, in any spelling.
@@ -155,6 +158,8 @@ pub enum Answer {
         node: String,
         /// The pauses.
         paused: Vec<PauseLine>,
+        /// What else holds the user who was asked for.
+        holds: Vec<HoldLine>,
         /// Those beyond [`MOST_PAUSES`].
         left_out: usize,
     },
@@ -162,13 +167,26 @@ pub enum Answer {
     Lifted {
         /// The node that was told.
         node: String,
-        /// How many were counted there.
+        /// How many pauses and counts of passwords were forgotten there.
         lifted: usize,
+        /// What else held the user, and no longer does at any node.
+        holds: Vec<HoldLine>,
         /// Other nodes hear of it.
         shared: bool,
     },
     /// It was not done: why, and what to do.
     Error(String),
+}
+
+/// What holds a user beside pauses of passwords.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldLine {
+    /// `wrong_codes` or `prompts`.
+    pub limit: String,
+    /// Wrong codes, or prompts that were not approved.
+    pub count: u32,
+    /// How much longer it lasts, in seconds; `None`: until it is lifted.
+    pub seconds: Option<u64>,
 }
 
 /// One pause. Octets that are no text are shown as U+FFFD.

@@ -102,6 +102,13 @@ impl Setting {
     }
 }
 
+impl Setting {
+    /// The rules of attempts, for whoever looks at a user's records without an exchange.
+    pub fn rules(&self) -> Arc<Rules> {
+        self.rules.clone()
+    }
+}
+
 /// What is fed to an exchange.
 #[derive(Debug)]
 pub enum Input {
