@@ -221,8 +221,8 @@ impl Observer {
             guess.station.as_deref().filter(|_| named).map(|octets| String::from_utf8_lossy(octets).into_owned());
         let reason = Reason::PasswordPaused;
         tracing::warn!(
-            attempt = %id, limit, failures = pause.failures, pause = pause.until.since(now).as_secs_f64(), user = ?user,
-            station = ?station.unwrap_or_default(), group = &*guess.group, source = %guess.source, reason = reason.label(),
+            attempt = %id, limit, failures = pause.failures, pause = pause.until.since(now).as_secs_f64(), user,
+            station = station.unwrap_or_default(), group = &*guess.group, source = %guess.source, reason = reason.label(),
             reason_id = reason.id(), "passwords pause: {} {}", reason.cause(), reason.remedy()
         );
     }
