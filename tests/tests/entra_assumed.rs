@@ -267,7 +267,7 @@ mod end_answers_once {
         let cloud = cloud();
         let gateway = setup(&cloud, &["approve"]).of_entra("begin", "polled").start();
         cloud.fault(Operation::End, Fault::CloseAfterReading, Times::Next(1));
-        assert_eq!(sign_in(&gateway, "approve"), refused("session_expired"));
+        assert_eq!(sign_in(&gateway, "approve"), refused("outcome_unknown"));
         assert_eq!(cloud.prompts(&upn("approve")), 1);
     }
 }

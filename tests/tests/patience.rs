@@ -3,8 +3,7 @@
 use entra_cloud::{Cloud, Settings};
 use gateway_core::radius::{Code, attribute};
 use std::time::Duration;
-use tests::entra::{password, setup, upn};
-use tests::setup::PASSWORD;
+use tests::entra::{PASSWORD, password, setup, upn};
 use tests::{Gateway, Redis, Request, Setup, SoftToken, eventually};
 
 /// Stations from which one user asks for a challenge: as many as may be open.
@@ -64,8 +63,14 @@ fn redis_answers_at_three_nodes_are_judged_to_the_limit() {
 
 #[test]
 fn one_user_fills_no_record() {
-    let (token, redis) = (SoftToken::totp("alice"), Redis::start());
-    let gateway = Setup::new().user("alice", PASSWORD).token(&token).sharing(&redis, "a").start();
+    let redis = Redis::start();
+    let gateway = Setup::new().user("alice", PASSWORD).token(&SoftToken::totp("alice")).sharing(&redis, "a").start();
+    // The memory of codes has just begun: only a token that was enrolled since can be used at once.
+    let enrolled = tests::token::now().as_secs() + 1;
+    eventually("that time has come", || (tests::token::now().as_secs() > enrolled).then_some(()));
+    let token = SoftToken::totp("alice").enrolled(enrolled);
+    gateway.write("tokens", &token.entry());
+    eventually("the tokens are read again", || gateway.log().contains("was read again").then_some(()));
     let mut nas = gateway.nas();
     let ask = |at: usize| Request::access("alice").password(PASSWORD).station(&format!("station {at}"));
     let first = nas.ask(&ask(0)).expect(Code::ACCESS_CHALLENGE);

@@ -380,7 +380,8 @@ async fn silent_strangers_keep_no_node_out() {
     b.refuses(Reason::PeerTooMany).await;
     // They come again and again, and a node gets in none the less.
     let address = b.peers.address();
-    let flood = tokio::spawn(async move {
+    let mut flood = tokio::task::JoinSet::new();
+    flood.spawn(async move {
         let mut held = std::collections::VecDeque::new();
         loop {
             held.push_back(TcpStream::connect(address).await.unwrap());
@@ -395,7 +396,7 @@ async fn silent_strangers_keep_no_node_out() {
     b.knows(&[&a]);
     a.reaches(&b).await;
     assert_eq!(a.send(&b, "abc").await, reply("cba"));
-    flood.abort();
+    flood.abort_all();
     drop(silent);
 }
 

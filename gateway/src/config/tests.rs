@@ -281,7 +281,7 @@ fn the_sample_files_load() {
 fn the_examples_of_the_reference_are_one_configuration() {
     let reference = reference();
     let examples: Vec<_> = reference.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert_eq!(examples.len(), 19, "one for each section, and one for each kind with a table of its own");
+    assert_eq!(examples.len(), 20, "one for each section, and one for each kind with a table of its own");
     // These two ask of other sections what their own examples do not have: a shared store, and a policy for its user.
     let (apart, together): (Vec<&str>, Vec<&str>) = examples
         .into_iter()

@@ -16,6 +16,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+/// Dropped packets by RADIUS client, where it is known, and reason.
+type Sums = HashMap<(Option<Arc<str>>, Reason), u64>;
+
 /// Takes events from every thread.
 pub struct Observer {
     /// The metrics.
@@ -30,7 +33,7 @@ pub struct Observer {
     /// Where what happened is written down, so that it can be proved.
     pub audit: Audit,
     /// Packets dropped since the audit was told of them.
-    sums: Mutex<HashMap<(Option<Arc<str>>, Reason), u64>>,
+    sums: Mutex<Sums>,
     /// Holds back lines about pauses.
     pauses: Brake,
 }

@@ -261,7 +261,8 @@ async fn redis_outcomes_wait_for_a_replica() {
 
 #[tokio::test]
 async fn redis_cluster_survives_the_loss_of_a_primary() {
-    let mut servers: Vec<Server> = (0..6)
+    // Two replicas each: what is answered counts when a replica has it, also after one of them took its primary's place.
+    let mut servers: Vec<Server> = (0..9)
         .map(|_| {
             Server::start(&[
                 "--cluster-enabled",
@@ -276,7 +277,7 @@ async fn redis_cluster_survives_the_loss_of_a_primary() {
     let ports: Vec<u16> = servers.iter().map(|server| server.port).collect();
     let mut create = vec!["--cluster".to_owned(), "create".to_owned()];
     create.extend(ports.iter().map(|port| format!("127.0.0.1:{port}")));
-    create.extend(["--cluster-replicas", "1", "--cluster-yes"].map(str::to_owned));
+    create.extend(["--cluster-replicas", "2", "--cluster-yes"].map(str::to_owned));
     let words: Vec<&str> = create.iter().map(String::as_str).collect();
     let made = cli(ports[0], &words);
     assert!(made.contains("All 16384 slots covered"), "{made}");

@@ -167,6 +167,9 @@ async fn redis_a_reply_outlives_its_lost_ticket() {
         assert_eq!(server.cli(&["DEL", &a.store.shared.keys.packet(&packet(number).0)]), "1");
     }
     a.store.packet_ended(first, Some([7].as_slice().into()));
+    // Whoever takes it before that begins anew, as after any loss.
+    let key = a.store.shared.keys.packet(&packet(1).0);
+    a.until("the store has the reply", async |_| server.cli(&["EXISTS", &key]) == "1").await;
     b.until("b knows it", async |b| take(b, 1).await == PacketSeen::Replied(vec![7])).await;
     a.store.packet_ended(second, None);
     assert!(matches!(take(&a, 2).await, PacketSeen::New(_)));

@@ -392,12 +392,12 @@ impl Records {
 
     /// Codes of the user that are being judged. They are looked for only where more than one is paid and not judged wrong for sure.
     fn in_flight(&self, user: &str) -> u32 {
-        let judged = |challenge: &&Box<Challenge>| {
+        let judged = |challenge: &&Challenge| {
             *challenge.key.user == *user
                 && matches!(challenge.purpose, Purpose::Code { .. })
                 && matches!(challenge.progress, Progress::Checking { .. })
         };
-        u32::try_from(self.challenges.values().filter(judged).count()).unwrap_or(u32::MAX)
+        u32::try_from(self.challenges.values().map(AsRef::as_ref).filter(judged).count()).unwrap_or(u32::MAX)
     }
 
     /// The challenge that `packet` took and nobody took from it since.

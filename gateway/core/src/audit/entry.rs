@@ -43,6 +43,17 @@ impl Entry {
                     .reason(Some(*reason))
                     .seconds("since_begun", now.since(*begun).as_secs_f64()),
             ),
+            Event::PasswordsPaused { id, guess, pause } => Some(
+                Self::new(now, "passwords_paused")
+                    .attempt(*id)
+                    .text("group", &guess.group)
+                    .text("source", &guess.source.to_string())
+                    .text("user", &guess.user)
+                    .text("station", &guess.station.as_deref().map(String::from_utf8_lossy).unwrap_or_default())
+                    .text("limit", pause.scope.limit())
+                    .number("failures", u64::from(pause.failures))
+                    .seconds("pause", pause.until.since(now).as_secs_f64()),
+            ),
             Event::Node(event) => Some(Self::node(event, now)),
         }
     }
@@ -54,6 +65,11 @@ impl Entry {
             Step::Prompt { factor, answer, .. } => ("prompt", factor, Some(answer.err())),
             Step::PasswordChange { factor, failure } => ("password_change", factor, Some(*failure)),
             Step::Prompted { factor } => ("prompted", factor, None),
+            Step::Withheld { until, .. } => {
+                let entry = Self::new(now, "prompt_withheld").attempt(id).subject(subject);
+                let entry = entry.reason(Some(Reason::PromptWithheld));
+                return Some(until.map_or(entry.clone(), |until| entry.text("until", &until.utc())));
+            }
             Step::Unexpected { .. } => {
                 let entry = Self::new(now, "outcome").attempt(id).subject(subject).text("result", "silence");
                 return Some(entry.reason(Some(Reason::Unexpected)));

@@ -225,12 +225,13 @@ mod tests {
 
     #[test]
     fn fault_is_refused_where_proved() {
-        let fault = Some(Malformed::UserPasswordLength { octets: 144 });
+        let wrong = Malformed::UserPasswordLength { octets: 144 };
+        let fault = Some(wrong);
         let admission = |kind, proved| Admission { kind, secret: 0, proved };
         assert_eq!(admission(Kind::Access, true).fault(None), Ok(None));
         assert_eq!(admission(Kind::Access, true).fault(fault), Ok(Some(Reason::PasswordLength)));
         assert_eq!(admission(Kind::Status, true).fault(fault), Ok(None));
-        assert_eq!(admission(Kind::Access, false).fault(fault), Err(fault.unwrap()));
+        assert_eq!(admission(Kind::Access, false).fault(fault), Err(wrong));
     }
 
     #[test]

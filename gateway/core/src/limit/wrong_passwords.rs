@@ -366,7 +366,7 @@ impl WrongPasswords {
     /// Other nodes must know the places of a user somebody guesses at, or they would refuse the owner there.
     fn tell_known(&mut self, user: &Arc<str>, now: Timestamp) {
         if self.shared {
-            for report in self.known.to_tell(user, now) {
+            for report in self.known.take_untold(user, now) {
                 self.tell(report);
             }
         }

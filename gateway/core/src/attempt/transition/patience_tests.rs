@@ -190,7 +190,7 @@ fn a_denial_withholds_prompts_everywhere() {
     world.denied(1, Reason::PromptDenied, 0);
     let until = Some(at(60));
     assert_eq!(world.claim(2, (true, false), None, 5), Outcome::Withheld { until });
-    assert_eq!(world.claim(2, (true, true), None, 5), Outcome::ClaimedForCode { epoch: 1, until });
+    assert_eq!(world.claim(2, (true, true), None, 5), Outcome::ClaimedForCode { epoch: 2, until });
     assert!(!world.records.attempts[&key(2)].prompts);
     assert!(matches!(world.claim(3, (true, false), None, 60), Outcome::Claimed { .. }));
 }
@@ -210,7 +210,8 @@ fn pauses_grow_and_an_approval_ends_them() {
     assert_eq!(world.claim(2, (true, false), None, now + 3_601), Outcome::Withheld { until }, "codes only");
     world.challenged(3, now + 3_602);
     assert!(matches!(world.take(3, 3, now + 3_602), Outcome::Taken(_)));
-    assert_eq!(world.judged(3, 1, Settled::Passed, now + 3_602), Outcome::Done);
+    // The sixth claim.
+    assert_eq!(world.judged(3, 6, Settled::Passed, now + 3_602), Outcome::Done);
     assert!(matches!(world.claim(2, (true, false), None, now + 3_603), Outcome::Claimed { .. }));
 }
 

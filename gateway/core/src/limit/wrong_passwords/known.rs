@@ -74,7 +74,7 @@ impl Known {
     }
 
     /// The places of a user that were not told lately. They count as told.
-    pub(super) fn to_tell(&mut self, user: &Arc<str>, now: Timestamp) -> Vec<Report> {
+    pub(super) fn take_untold(&mut self, user: &Arc<str>, now: Timestamp) -> Vec<Report> {
         let due = |place: &&mut Place| now.since(place.told) >= TELL_AGAIN && now.since(place.used) < KNOWN_FOR;
         let places = self.users.get_mut(user).into_iter().flatten().filter(due);
         let told = places.map(|place| {
