@@ -263,6 +263,7 @@ impl Facts {
             Outcome::ClaimedForCode { epoch, until } => {
                 self.tell(Step::Claimed { epoch }, turn);
                 self.tell(Step::Withheld { until, code: true }, turn);
+                self.withheld = true;
                 let (user, factor) = (self.identity.clone(), permit.factor.clone());
                 let terms = Terms { codes_only: true, ..self.terms() };
                 let deadline = asked.after(self.setting.config.attempts.deadline);
@@ -332,6 +333,10 @@ impl Facts {
         let verdict = match answer {
             BeginAnswer::Approved(_) => Settled::Passed,
             BeginAnswer::Waiting { .. } => return self.silence(Reason::Unexpected, turn),
+            // The user has registered what may not be used now, and nothing that gives codes.
+            BeginAnswer::Denied(Reason::NotRegistered | Reason::MethodUnusable) if self.withheld => {
+                Settled::Failed(Reason::PromptWithheld)
+            }
             BeginAnswer::Denied(reason) => Settled::Failed(reason),
             BeginAnswer::Unavailable(reason) => return self.silence(reason, turn),
             BeginAnswer::CodeWanted(wanted) => match self.can_have_code() {

@@ -263,6 +263,8 @@ struct Facts {
     change: Option<NewPassword>,
     held: Option<Held>,
     prompted: bool,
+    /// Nobody may prompt the user now: a code is all that can be asked for.
+    withheld: bool,
     first_factor_took: Duration,
     second_factor_took: Duration,
 }
@@ -336,6 +338,7 @@ impl Exchange {
             policy: None,
             held: None,
             prompted: false,
+            withheld: false,
             first_factor_took: Duration::ZERO,
             second_factor_took: Duration::ZERO,
         };
