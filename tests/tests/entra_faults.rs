@@ -43,7 +43,7 @@ fn what_was_refused_before_any_work_is_asked_again() {
 fn patience_is_kept_for_the_user() {
     let cloud = cloud();
     let gateway = start(&cloud);
-    let busy = Fault::Status { status: 429, retry_after: Some(Duration::from_secs(8)), html: false };
+    let busy = Fault::Status { status: 429, retry_after: Some(Duration::from_secs(20)), html: false };
     cloud.fault(Operation::Begin, busy, Times::Next(1));
     // Longer than the attempt has time.
     assert_eq!(sign_in(&gateway, "approve"), refused("provider_overloaded"));

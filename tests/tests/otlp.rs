@@ -187,7 +187,10 @@ fn rotel_gets_the_last_spans_of_a_gateway_that_ends_and_no_name_that_is_not_logg
 #[test]
 fn a_collector_that_is_down_holds_up_no_sign_in() {
     let nobody = std::net::SocketAddr::from(([127, 0, 0, 1], 9));
-    let mut gateway = setup(&format!("http://{nobody}")).set("attempts.repeat_window", "0s").start();
+    let setup = setup(&format!("http://{nobody}")).set("attempts.repeat_window", "0s");
+    // Not what this is about.
+    let limits = ["limits.wrong_passwords", "limits.wrong_passwords_of_user", "limits.wrong_passwords_of_station"];
+    let mut gateway = limits.into_iter().fold(setup, |setup, limit| setup.set(limit, 0)).start();
     let wrong = |nas: &mut Client| nas.ask(&Request::access("alice").password("wrong")).expect(Code::ACCESS_REJECT);
     let mut nas = gateway.nas();
     (0..200).for_each(|_| drop(wrong(&mut nas)));
