@@ -174,7 +174,9 @@ impl World<'_> {
         }
         let prompt = self.prompts.iter().find(|prompt| prompt.id == id);
         let record = prompt.and_then(|prompt| self.attempt(&prompt.key)).filter(|attempt| attempt.id == id);
-        if record.is_some_and(|record| !record.marks.agree_with(&session_marks(&packet.session()))) {
+        // A code is a proof of the packet's own; without one the packet lives on what the user approved for a session.
+        let typed = matches!(packet.carries, Carries::State { typed: Typed::Token { .. } | Typed::Cloud { .. }, .. });
+        if !typed && record.is_some_and(|record| !record.marks.agree_with(&session_marks(&packet.session()))) {
             self.fail("A5", || format!("packet {p} rides on the approval of another session (attempt {id})"));
         }
         if let Some(other) = self.accepted.insert(id, p).filter(|other| *other != p)
