@@ -47,6 +47,14 @@ pub struct Header {
     pub expires: Timestamp,
 }
 
+impl Header {
+    /// Whether it belongs to an earlier write than `seen`. The epoch counts first: a record that was forgotten and made anew begins its
+    /// serials again under a higher epoch, and an old value of before must not pass for a newer one by its serial.
+    pub fn precedes(&self, seen: &Self) -> bool {
+        (self.epoch, self.serial) < (seen.epoch, seen.serial)
+    }
+}
+
 /// Why a value does not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unopened {
@@ -213,6 +221,16 @@ mod tests {
     }
 
     const VERSIONS: std::ops::RangeInclusive<u8> = OLDEST..=NEWEST;
+
+    #[test]
+    fn epoch_counts_before_serial() {
+        let header = |epoch, serial| Header { serial, epoch, expires: Timestamp::default() };
+        let seen = header(7, 3);
+        assert!(header(7, 2).precedes(&seen));
+        assert!(!header(7, 3).precedes(&seen));
+        assert!(!header(8, 1).precedes(&seen), "made anew");
+        assert!(header(6, 900).precedes(&seen), "of before it was forgotten");
+    }
 
     #[test]
     fn what_was_sealed_opens_under_its_name_only() {

@@ -206,7 +206,7 @@ impl Lane {
     fn is_older(&self, name: &UserName, found: &Known) -> bool {
         self.copies.borrow().get(name).is_some_and(|seen| {
             let both = found.identity.is_some() && seen.identity.is_some() && !seen.dirty;
-            both && found.head.serial < seen.head.serial && found.head.epoch <= seen.head.epoch
+            both && found.head.precedes(&seen.head)
         })
     }
 
