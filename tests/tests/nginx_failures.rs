@@ -159,10 +159,13 @@ fn nginx_a_rolling_restart_loses_nobody() {
     assert_eq!((tally.lost(), tally.doubled), (0, 0), "{tally:?}");
 }
 
+/// The version of records that the release before writes.
+const PREVIOUS: u8 = 2;
+
 /// The version that a node writes records as.
-fn writes(node: &Gateway, version: u64) {
+fn writes(node: &Gateway, version: u8) {
     node.await_metrics(&format!("it writes version {version}"), |metrics| {
-        metrics.count("orthrus_store_records_version", &[]) == version
+        metrics.count("orthrus_store_records_version", &[]) == u64::from(version)
     });
 }
 
@@ -185,7 +188,7 @@ fn nginx_a_rolling_upgrade_from_the_previous_version_of_records_loses_nobody() {
             nodes[node].stop();
             nodes[node].start_again_as(Release::This);
             // For as long as one of them reads no other, all write the previous version.
-            let version = if node + 1 < nodes.len() { 1 } else { 2 };
+            let version = if node + 1 < nodes.len() { PREVIOUS } else { PREVIOUS + 1 };
             nodes[..=node].iter().for_each(|node| writes(node, version));
         }
     });
@@ -196,12 +199,12 @@ fn nginx_a_rolling_upgrade_from_the_previous_version_of_records_loses_nobody() {
 fn nginx_the_way_back_to_the_previous_release_is_open_with_newest_records() {
     let rate = f64::from(u32::try_from(number("ORTHRUS_RATE", if long() { 200 } else { 50 })).unwrap_or(50));
     let redis = Redis::start();
-    let setup = |setup: Setup| setup.set("cluster.newest_records", 1);
+    let setup = |setup: Setup| setup.set("cluster.newest_records", i64::from(PREVIOUS));
     let mut fleet = Fleet::start(people(rate, 20.0), redis.address(), setup);
     let tally = fleet.sign_in_during(rate, |nodes, _| {
         wait::pass(Duration::from_secs(2));
         for node in nodes {
-            writes(node, 1);
+            writes(node, PREVIOUS);
             node.stop();
             node.start_again_as(Release::Previous);
         }
