@@ -60,7 +60,7 @@ pub struct Readiness {
 /// One thing that readiness looks at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// Its name: `listeners`, `permits`, `store`, `node_id`, `clock`, `configuration`, `back_ends`, `sign_in`, `peers`, `audit`, `draining`.
+    /// Its name: `listeners`, `permits`, `store`, `node_id`, `clock`, `configuration`, `back_ends`, `means`, `sign_in`, `peers`, `audit`, `draining`.
     pub name: &'static str,
     /// Whether it is well.
     pub ok: bool,

@@ -4,6 +4,7 @@
 use crate::Control;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use actix_web::rt::time::timeout;
 use actix_web::{HttpRequest, HttpResponse, web};
 use gateway_core::secret::equal;
 use serde::Deserialize;
@@ -14,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// The longest body, in octets.
 const LONGEST_BODY: usize = 4_096;
+/// How long a body may take to come.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// As `drain_deadline` of the configuration.
 const DEADLINES: RangeInclusive<u64> = 1..=600;
 
@@ -134,10 +137,13 @@ async fn drain(request: HttpRequest, payload: web::Payload, control: web::Data<d
     if let Some(refusal) = refusal(&request, &**control) {
         return refusal;
     }
-    let body = match payload.to_bytes_limited(LONGEST_BODY).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(_)) => return problem(StatusCode::BAD_REQUEST, "bad-request", "The body did not arrive whole."),
-        Err(_) => return problem(StatusCode::PAYLOAD_TOO_LARGE, "too-long", "The body is longer than 4,096 octets."),
+    let body = match timeout(PATIENCE, payload.to_bytes_limited(LONGEST_BODY)).await {
+        Err(_) => return problem(StatusCode::REQUEST_TIMEOUT, "too-late", "The body did not arrive in time."),
+        Ok(Ok(Ok(body))) => body,
+        Ok(Ok(Err(_))) => return problem(StatusCode::BAD_REQUEST, "bad-request", "The body did not arrive whole."),
+        Ok(Err(_)) => {
+            return problem(StatusCode::PAYLOAD_TOO_LARGE, "too-long", "The body is longer than 4,096 octets.");
+        }
     };
     let order = if body.is_empty() { Ok(Drain::default()) } else { serde_json::from_slice(&body) };
     let order: Drain = match order {

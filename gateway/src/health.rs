@@ -7,12 +7,13 @@
 use crate::node::Node;
 use admin_api::Control;
 use anyhow::Context;
-use std::net::SocketAddr;
+use cluster::places::Door;
+use gateway_core::limit::places::sender;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 /// How often readiness is looked at.
@@ -35,11 +36,11 @@ pub fn start(node: &Arc<Node>, address: SocketAddr, connections: usize) -> anyho
     let first = std::net::TcpListener::bind(address).with_context(what)?;
     let address = first.local_addr().with_context(what)?;
     drop(first);
-    actix_rt::spawn(serve(node.clone(), address, Arc::new(Semaphore::new(connections))));
+    actix_rt::spawn(serve(node.clone(), address, Door::new(connections)));
     Ok(address)
 }
 
-async fn serve(node: Arc<Node>, address: SocketAddr, places: Arc<Semaphore>) {
+async fn serve(node: Arc<Node>, address: SocketAddr, door: Door<IpAddr>) {
     let mut open: Option<TcpListener> = None;
     let mut told = false;
     loop {
@@ -61,25 +62,36 @@ async fn serve(node: Arc<Node>, address: SocketAddr, places: Arc<Semaphore>) {
         }
         match &open {
             None => actix_rt::time::sleep(TICK).await,
-            Some(listener) => {
-                if let Ok(Ok((stream, _))) = timeout(TICK, listener.accept()).await {
-                    greet(&node, stream, &places);
-                }
+            // However many come, readiness is looked at in between.
+            Some(listener) => drop(timeout(TICK, welcome(&node, listener, &door)).await),
+        }
+    }
+}
+
+async fn welcome(node: &Arc<Node>, listener: &TcpListener, door: &Door<IpAddr>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => greet(node, stream, peer, door),
+            Err(error) => {
+                crate::means::is_behind(&error);
+                // Whoever waits is to be heard, and is not to be asked again at once.
+                door.make_room();
+                actix_rt::time::sleep(TICK).await;
             }
         }
     }
 }
 
-fn greet(node: &Arc<Node>, stream: TcpStream, places: &Arc<Semaphore>) {
-    let Ok(place) = places.clone().try_acquire_owned() else {
+/// Whoever comes always finds a place: the sender that holds the most loses its oldest connection.
+fn greet(node: &Arc<Node>, stream: TcpStream, peer: SocketAddr, door: &Door<IpAddr>) {
+    let Some((mut place, closes)) = door.enter(sender(peer.ip())) else { return };
+    if closes {
         node.observer.metrics.limit_hits.with_label_values(&["health.connections"]).inc();
-        return;
-    };
+    }
     let node = node.clone();
     actix_rt::spawn(async move {
         // Whoever only connects hangs up by itself, or is hung up on.
-        let _ = timeout(PATIENCE, answer(&node, stream)).await;
-        drop(place);
+        place.hold(timeout(PATIENCE, answer(&node, stream))).await;
     });
 }
 

@@ -3,6 +3,7 @@
 
 pub mod accounting;
 pub mod actors;
+mod admin;
 pub mod audit;
 pub mod backends;
 pub mod cli;
@@ -15,6 +16,7 @@ pub mod health;
 pub mod learned;
 pub mod listen;
 pub mod looks;
+mod means;
 pub mod node;
 mod passwords;
 pub mod peers;

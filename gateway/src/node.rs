@@ -323,7 +323,10 @@ fn needs_start(old: &Config, new: &Config) -> Vec<&'static str> {
         let accounting = &config.accounting;
         (accounting.listen.clone(), accounting.file.clone())
     };
-    let fixed_admin = |config: &Config| (config.admin.listen, config.admin.enabled);
+    let fixed_admin = |config: &Config| {
+        let admin = &config.admin;
+        (admin.listen, admin.enabled, admin.connections, admin.request_timeout)
+    };
     let key = |config: &Config| config.cluster.key.as_ref().map(|key| key.duplicate());
     let changed = [
         ("state_dir", old.state_dir != new.state_dir),
@@ -332,7 +335,7 @@ fn needs_start(old: &Config, new: &Config) -> Vec<&'static str> {
         ("accounting.forward_to or its spool", old.accounting.forward != new.accounting.forward),
         ("audit", old.audit != new.audit),
         ("limits.audit_queue", a.audit_queue != b.audit_queue),
-        ("admin.listen or enabled", fixed_admin(old) != fixed_admin(new)),
+        ("admin, but for its token", fixed_admin(old) != fixed_admin(new)),
         ("health.listen", old.health.listen != new.health.listen),
         ("health.connections", old.health.connections != new.health.connections),
         ("cluster.node_id", old.cluster.node_id != new.cluster.node_id),

@@ -1,6 +1,5 @@
 //! A new password in the entry of a users file, in every form in which the entry keeps one.
 
-use crate::backends::hashing::hash_password;
 use crate::edit::edit;
 use anyhow::{anyhow, bail};
 use gateway_core::factor::NewPassword;
@@ -11,14 +10,19 @@ use gateway_core::secret::Secret;
 use std::path::Path;
 use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, Value, value};
 
-/// Sets the password that a user has brought with the old one, and with it ends that the password has expired. It blocks on the
-/// disk, and hashes.
+/// Sets the password that a user has brought with the old one, whose hash is `hash`, and with it ends that the password has expired. It
+/// blocks on the disk.
 ///
 /// # Errors
 ///
 /// The entry is gone, barred or has another password by now, or the file cannot be replaced; then nothing was changed.
-pub(crate) fn change(path: &Path, rules: &Rules, user: &str, password: &NewPassword) -> anyhow::Result<()> {
-    let hash = hash_password(&password.new)?;
+pub(crate) fn change(
+    path: &Path,
+    rules: &Rules,
+    user: &str,
+    password: &NewPassword,
+    hash: String,
+) -> anyhow::Result<()> {
     edit_users(path, rules, |document| {
         let gone = || anyhow!("{user} is no longer in {}", path.display());
         let entry = entries(document)?.iter_mut().find(|entry| is_about(entry, rules, user)).ok_or_else(gone)?;
@@ -105,6 +109,7 @@ fn stored_nt_hash(entry: &Table) -> Option<NtHash> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backends::hashing::hash_password;
     use std::fs;
 
     fn secret(text: &str) -> Secret {
@@ -121,7 +126,8 @@ mod tests {
         let path = dir.path().join("users.toml");
         fs::write(&path, format!("[[users]]\nname = \"Alice\" # of sales\n{rest}\n")).unwrap();
         let password = NewPassword { old: NtHash::of(&secret(old)).unwrap(), new: secret(new) };
-        change(&path, &rules(), "alice@corp.example", &password).map_err(|error| format!("{error:#}"))?;
+        let hash = hash_password(&password.new).unwrap();
+        change(&path, &rules(), "alice@corp.example", &password, hash).map_err(|error| format!("{error:#}"))?;
         Ok(fs::read_to_string(&path).unwrap())
     }
 
@@ -158,7 +164,7 @@ mod tests {
         let path = dir.path().join("users.toml");
         fs::write(&path, "[[users]]\nname = \"bob\"\npassword_plain = \"old\"\n").unwrap();
         let password = NewPassword { old: NtHash::of(&secret("old")).unwrap(), new: secret("new") };
-        let fault = change(&path, &rules(), "alice@corp.example", &password).unwrap_err().to_string();
+        let fault = change(&path, &rules(), "alice@corp.example", &password, String::new()).unwrap_err().to_string();
         assert!(fault.contains("no longer"), "{fault}");
     }
 }

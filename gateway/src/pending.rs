@@ -7,6 +7,7 @@ use actix::Recipient;
 use gateway_core::attempt::record::AttemptKey;
 use gateway_core::exchange::News;
 use gateway_core::factor::CodeWanted;
+use gateway_core::reason::Reason;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -107,6 +108,13 @@ impl Pending {
     pub fn end(&self, key: &AttemptKey, epoch: u64) {
         if let Some(entry) = self.remove(key, epoch) {
             entry.tell(News::Look);
+        }
+    }
+
+    /// Nobody was prompted, and nothing of the attempt is left to look at.
+    pub fn not_begun(&self, key: &AttemptKey, epoch: u64, reason: Reason) {
+        if let Some(entry) = self.remove(key, epoch) {
+            entry.tell(News::NotBegun(reason));
         }
     }
 

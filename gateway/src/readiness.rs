@@ -54,6 +54,8 @@ impl Node {
             self.configuration(&config.version),
             self.back_ends(),
         ];
+        let lack = crate::means::trouble();
+        checks.push(Check { name: "means", ok: lack.is_ok(), detail: lack.err().unwrap_or_default() });
         if let Some(sign_in) = &config.health.sign_in {
             let (ok, detail) = self.self_sign_in.judge(sign_in.failures);
             checks.push(Check { name: "sign_in", ok, detail });

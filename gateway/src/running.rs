@@ -18,7 +18,7 @@ use crate::telemetry::observer::Observer;
 use crate::telemetry::trace::Tracing;
 use actix::Actor;
 use actix_rt::Arbiter;
-use actix_web::{App, HttpServer, dev::ServerHandle};
+use actix_web::dev::ServerHandle;
 use admin_api::Control;
 use anyhow::{Context, anyhow};
 use cluster::Journal;
@@ -34,6 +34,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::runtime::Builder;
+
+/// Threads for work that blocks, beside each that serves: what blocks is short, and waits for them otherwise.
+pub(crate) const BLOCKING: usize = 4;
 
 /// A node in operation.
 pub struct Running {
@@ -65,6 +69,7 @@ pub async fn start(
     let mut entropy = OsEntropy::new();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let or_cores = |configured: usize| if configured == 0 { cores } else { configured };
+    crate::means::raise_descriptors(config.descriptors(or_cores(config.listen.threads)));
 
     let journal = Journal::open(&config.state_dir, &Rules::from(&config.identity).fingerprint(), now)?;
     let limits = &config.limits;
@@ -98,6 +103,13 @@ pub async fn start(
     serve(node, &config, or_cores(config.listen.threads))
 }
 
+/// A thread that serves, and one for work that blocks, which is there from the start: whoever needs it later may find none.
+fn arbiter() -> std::io::Result<Arbiter> {
+    Arbiter::try_with_tokio_rt(|| {
+        cluster::threads::warmed(Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING))
+    })
+}
+
 fn serve(node: Arc<Node>, config: &Config, threads: usize) -> anyhow::Result<Running> {
     let buffers = Buffers { receive: config.listen.receive_buffer, send: config.listen.send_buffer };
     let mut groups = Vec::new();
@@ -121,9 +133,10 @@ fn serve(node: Arc<Node>, config: &Config, threads: usize) -> anyhow::Result<Run
     node.meet_others().map_err(|faults| anyhow!(faults.join("\n")))?;
     node.tell_others();
     node.wanted.store(groups.iter().map(Vec::len).sum(), Ordering::Relaxed);
-    let (admin, admin_address) = admin(&node, config)?;
+    let (admin, admin_address) = crate::admin::start(&node, config)?;
 
-    let arbiters: Vec<Arbiter> = (0..threads).map(|_| Arbiter::new()).collect();
+    let arbiters: std::io::Result<Vec<Arbiter>> = (0..threads).map(|_| arbiter()).collect();
+    let arbiters = arbiters.context("no threads for listen.threads: lower it, or raise TasksMax in the unit")?;
     for (place, group) in groups.into_iter().enumerate() {
         let accounting = place >= authentication;
         for (thread, (bound, arbiter)) in group.into_iter().zip(&arbiters).enumerate() {
@@ -162,30 +175,6 @@ fn serve(node: Arc<Node>, config: &Config, threads: usize) -> anyhow::Result<Run
     let (version, config) = (env!("CARGO_PKG_VERSION").to_owned(), config.version.clone());
     node.observer.observe(Event::Node(NodeEvent::Started { version, config }), clock::now());
     Ok(Running { node, control_socket, arbiters, admin, addresses, admin_address, health_address })
-}
-
-type Admin = (Option<ServerHandle>, Option<SocketAddr>);
-
-fn admin(node: &Arc<Node>, config: &Config) -> anyhow::Result<Admin> {
-    if !config.admin.enabled {
-        return Ok((None, None));
-    }
-    let control: Arc<dyn Control> = node.clone();
-    let address = config.admin.listen;
-    let server = HttpServer::new(move || App::new().configure(admin_api::routes(control.clone())))
-        .workers(1)
-        .disable_signals()
-        .shutdown_timeout(1)
-        .bind(address)
-        .with_context(|| format!("admin.listen {address}: choose an address of this host and a free port"))?;
-    let address = server.addrs().first().copied();
-    let server = server.run();
-    let handle = server.handle();
-    actix_rt::spawn(server);
-    if let Some(address) = address {
-        tracing::info!(%address, "health and metrics");
-    }
-    Ok((Some(handle), address))
 }
 
 impl Running {

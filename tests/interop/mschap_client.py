@@ -3,6 +3,8 @@
 
 mschap_client.py ADDRESS PORT SECRET '{"user": "alice", "password": "x", "protocol": "mschapv2", "new_password": "y"}'
 
+With `users`, a list, in place of `user` nobody is asked: it prints a packet for each, in hexadecimal.
+
 The packets are pyrad's, the arithmetic of MS-CHAPv2 and its keys is py3mschap's with the hashes and ciphers of impacket, and a new
 password is wrapped by impacket as it does it for SAMR, whose blobs are those of RFC 2759.
 """
@@ -68,9 +70,8 @@ def reveal(hidden, secret, authenticator):
     return clear[1 : 1 + clear[0]]
 
 
-def main():
-    address, port, secret, asked = sys.argv[1:5]
-    asked, secret = json.loads(asked), secret.encode()
+def build(asked, secret):
+    """A request, and what its reply is held against."""
     user, password = asked["user"], asked["password"]
     folder = os.path.dirname(os.path.abspath(__file__))
     request = packet.AuthPacket(
@@ -100,6 +101,18 @@ def main():
             values.append(vendor(25, bytes([IDENTIFIER, 0]) + peer + bytes(8) + response))
         request[VENDOR_SPECIFIC] = values
     request.add_message_authenticator()
+    return request, name, challenge, peer, proved, response
+
+
+def main():
+    address, port, secret, asked = sys.argv[1:5]
+    asked, secret = json.loads(asked), secret.encode()
+    if "users" in asked:
+        # Only made: whoever asks sends them all at once.
+        packets = [build({**asked, "user": user}, secret)[0].RequestPacket().hex() for user in asked["users"]]
+        print(json.dumps(packets))
+        return
+    request, name, challenge, peer, proved, response = build(asked, secret)
     server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     server.settimeout(asked.get("patience", 10))
     server.sendto(request.RequestPacket(), (address, int(port)))

@@ -70,6 +70,66 @@ impl Gateway {
         (gateway, log)
     }
 
+    /// As [`start`](Self::start), with so many descriptors and no more.
+    ///
+    /// # Panics
+    ///
+    /// As it does.
+    pub fn start_with_descriptors(setup: Setup, limit: usize) -> Self {
+        let folder = tempfile::tempdir().expect("there is a folder for temporary files");
+        setup.write(folder.path());
+        let orthrus = program(folder.path(), Release::This);
+        let mut command = Command::new("prlimit");
+        command.arg(format!("--nofile={limit}:{limit}")).arg(orthrus.get_program()).args(orthrus.get_args());
+        let log = OpenOptions::new().create(true).append(true).open(folder.path().join("log"));
+        let log: File = log.expect("the folder is ours");
+        command.current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let child = command.spawn().expect("prlimit can be run");
+        let mut gateway = Self { folder, child, addresses: setup.addresses(), admin: setup.admin() };
+        gateway.await_ready();
+        gateway
+    }
+
+    /// Leaves it so many descriptors that are free, and no more.
+    ///
+    /// # Panics
+    ///
+    /// There is no `prlimit`.
+    pub fn leave_descriptors(&self, free: usize) {
+        let used = || {
+            let entries = fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("it runs").flatten();
+            let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<usize>().ok());
+            numbers.collect::<std::collections::BTreeSet<_>>()
+        };
+        // What is only open for a moment is not counted.
+        let mut before = used();
+        let used = eventually("its descriptors stay the same", || {
+            let now = used();
+            (std::mem::replace(&mut before, now.clone()) == now).then_some(now)
+        });
+        let limit = (0..).filter(|number| !used.contains(number)).nth(free).expect("numbers have no end");
+        let status =
+            Command::new("prlimit").args(["--pid", &self.id().to_string(), &format!("--nofile={limit}:")]).status();
+        assert!(status.expect("prlimit can be run").success());
+    }
+
+    /// A number that the kernel tells of the process, such as `Threads`, or `VmHWM` in KiB.
+    ///
+    /// # Panics
+    ///
+    /// It tells none of this name.
+    pub fn told_by_kernel(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line =
+            status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).expect("the kernel tells");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    /// The HTTP side.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
     /// As [`start_unready`](Self::start_unready), on a machine whose clock is off by so many seconds (libfaketime).
     ///
     /// # Panics
@@ -282,9 +342,7 @@ impl Gateway {
 
     /// What of its memory is in RAM, in KiB.
     pub fn resident(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the kernel tells");
-        line.trim().trim_end_matches(" kB").parse().expect("a number")
+        self.told_by_kernel("VmRSS")
     }
 
     /// How many file descriptors it has open.

@@ -37,3 +37,19 @@ impl Asked {
         serde_json::from_slice(&output.stdout).expect("the script prints JSON")
     }
 }
+
+/// The packet of each user who changes `password` to `new`, to be sent by whoever asked for it.
+///
+/// # Panics
+///
+/// The libraries are not installed.
+pub fn changes(users: &[String], password: &str, new: &str) -> Vec<Vec<u8>> {
+    let request =
+        serde_json::json!({ "protocol": "mschapv2", "users": users, "password": password, "new_password": new });
+    let nobody = SocketAddr::from(([127, 0, 0, 1], 0));
+    let Value::Array(packets) = ask(nobody, &request).told() else { panic!("no list") };
+    let octet =
+        |digits: &[u8]| u8::from_str_radix(std::str::from_utf8(digits).expect("ASCII"), 16).expect("hexadecimal");
+    let octets = |packet: &Value| packet.as_str().expect("text").as_bytes().chunks(2).map(octet).collect();
+    packets.iter().map(octets).collect()
+}

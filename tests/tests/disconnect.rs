@@ -17,17 +17,22 @@ struct Site {
 }
 
 fn site(manner: Manner) -> Site {
+    site_with(manner, "200ms", 16)
+}
+
+fn site_with(manner: Manner, timeout: &str, connections: i64) -> Site {
     let nas = DaeNas::start(SECRET, manner);
     let address = own_address();
     let accounting = SocketAddr::from((address, free_udp_port(address)));
     let mut dae = Table::new();
     dae.insert("port".into(), i64::from(nas.port()).into());
-    dae.insert("timeout".into(), "200ms".into());
+    dae.insert("timeout".into(), timeout.into());
     let gateway = Setup::new()
         .user("alice", "wonderland")
         .of_client(NAS, "dynamic_authorization", dae)
         .set("accounting.listen", vec![accounting.to_string()])
         .set("accounting.folder", "accounting")
+        .set("limits.control_connections", connections)
         .start();
     Site { gateway, nas, accounting }
 }
@@ -132,13 +137,17 @@ fn errors_say_what_to_do() {
 
 #[test]
 fn operators_beyond_the_limit_are_told_and_counted() {
-    let gateway = Setup::new().set("limits.control_connections", 1).start();
-    let status = || gateway.run(&["status", "--config", "orthrus.toml"], "");
-    let idle = std::os::unix::net::UnixStream::connect(gateway.path("state/control.sock")).unwrap();
-    let output = eventually("it is turned away", || Some(status()).filter(|output| !output.status.success()));
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(text.contains("limits.control_connections"), "{text}");
-    assert!(gateway.metrics().count("orthrus_limit_hits_total", &[("limit", "control_connections")]) >= 1);
-    drop(idle);
-    eventually("there is room again", || status().status.success().then_some(()));
+    // A NAS that says nothing, so that a command takes its time.
+    let site = site_with(Manner::Silent, "2s", 1);
+    site.begin("alice", "s-1");
+    std::thread::scope(|scope| {
+        let long = scope.spawn(|| site.run(&["disconnect", "--user", "alice"]));
+        let (_, text) = eventually("another is turned away", || {
+            Some(site.run(&["status"])).filter(|(output, _)| !output.status.success())
+        });
+        assert!(text.contains("limits.control_connections"), "{text}");
+        assert!(long.join().unwrap().1.contains("ORT-730"), "whoever was heard is served to the end");
+    });
+    assert!(site.gateway.metrics().count("orthrus_limit_hits_total", &[("limit", "control_connections")]) >= 1);
+    eventually("there is room again", || site.run(&["status"]).0.status.success().then_some(()));
 }

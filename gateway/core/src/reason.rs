@@ -108,6 +108,10 @@ reasons! {
     Draining = "ORT-113", "draining", Node,
         "This node is draining and leaves new sign-ins to others.",
         "Nothing; the NAS's next try reaches another node. If there is none, start this one again.";
+    NodeExhausted = "ORT-117", "node_exhausted", Node,
+        "The node had no descriptor, thread or memory left for what the sign-in needed. Nobody was asked and nothing was decided.",
+        "Nothing for the user: the NAS asks again, or another server. Raise LimitNOFILE, TasksMax or MemoryMax of the unit, or \
+         lower what the log says is needed.";
     PasswordLength = "ORT-120", "password_length", User,
         "User-Password has a length that RADIUS does not know: mostly the password is longer than 128 octets.",
         "Let the user set a password of at most 128 octets; if that is not it, update the NAS.";
@@ -512,6 +516,14 @@ reasons! {
     DynamicAuthorizationNotSent = "ORT-733", "dynamic_authorization_not_sent", Node,
         "A Disconnect- or CoA-Request could not be made or sent.",
         "The detail says why.";
+}
+
+impl Reason {
+    /// Whether it says nothing of who signs in, only that this node could not see to it just now. Then nobody is refused: the NAS asks
+    /// again, or another node.
+    pub const fn is_lack(self) -> bool {
+        matches!(self, Self::NodeExhausted | Self::PasswordQueueFull)
+    }
 }
 
 /// Records and audit lines carry the id: the list may grow in the middle, ids never move.

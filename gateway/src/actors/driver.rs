@@ -88,6 +88,12 @@ impl Driver {
                 self.end();
                 ctx.stop();
             }
+            Effect::NotBegun(reason) => {
+                self.ended = true;
+                let prompt = self.core.prompt();
+                self.node.pending.not_begun(&prompt.key, prompt.epoch, reason);
+                ctx.stop();
+            }
             Effect::Emit(event) => self.node.observer.observe(event, now),
         }
     }

@@ -17,7 +17,7 @@ use gateway_core::attempt::record::{AttemptKey, Owner, PacketDigest};
 use gateway_core::attempt::transition::{CLAIM_HOLDS, Outcome, Transition};
 use gateway_core::event::{Event, Step};
 use gateway_core::exchange::duplicates::{End, Telling};
-use gateway_core::exchange::{self, Effect, Input, News, PACKET_DEADLINE, Request, Verdict};
+use gateway_core::exchange::{self, Effect, Input, News, PACKET_DEADLINE, Packets, Request, Verdict};
 use gateway_core::radius::{Packet, SharedSecret, encode_reply};
 use gateway_core::reason::Reason;
 use gateway_core::time::Timestamp;
@@ -54,8 +54,8 @@ pub struct Exchange {
     elsewhere: Option<Rc<Watch>>,
     /// How often it found nobody who drives a prompt of this node.
     looks: u8,
-    /// It answers a challenge, which serves once: only nodes that know of each other's replies can repeat one.
-    answers: bool,
+    /// What it is to other nodes.
+    kind: Packets,
     /// Other nodes know that this one has the packet.
     ticket: Option<Ticket>,
     /// What the audit had failed to write when it began.
@@ -82,9 +82,10 @@ impl Exchange {
         (node, active): (Arc<Node>, Arc<Active>),
         permit: Permit,
     ) -> Self {
-        let (client, digest, answers) = (request.client.clone(), request.digest, request.state.is_some());
+        let (client, digest) = (request.client.clone(), request.digest);
         let (setting, received) = (active.setting.clone(), request.received);
         let core = exchange::Exchange::new(request, setting, &mut *entropy.borrow_mut());
+        let kind = core.kind();
         let audit_failures = node.observer.audit.failures();
         let trail = node.tracing.as_ref().map(|tracing| trace::packet::Packet::new(tracing, core.id(), received));
         Self {
@@ -101,7 +102,7 @@ impl Exchange {
             waits_for: None,
             elsewhere: None,
             looks: 0,
-            answers,
+            kind,
             ticket: None,
             audit_failures,
             audited: true,
@@ -326,13 +327,14 @@ impl Exchange {
     }
 
     fn tell_others(&mut self, end: &End) {
-        if self.theirs {
+        if self.theirs || self.kind == Packets::Forged {
             return;
         }
+        let answers = self.kind == Packets::Answer;
         let (store, ticket) = (&self.node.store, self.ticket.take());
         match (end.telling(ticket.is_some()), ticket) {
             (Telling::Reply(reply), Some(ticket)) => store.packet_ended(ticket, Some(reply)),
-            (Telling::Reply(reply), None) => store.packet_answered(self.digest, self.answers, reply),
+            (Telling::Reply(reply), None) => store.packet_answered(self.digest, answers, reply),
             (Telling::Free, Some(ticket)) => store.packet_ended(ticket, None),
             (Telling::Free, None) | (Telling::Nothing, _) => {}
         }
@@ -347,7 +349,11 @@ impl Actor for Exchange {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        match self.node.store.packet(self.digest, self.answers) {
+        let shared = match self.kind {
+            Packets::Forged => None,
+            kind => self.node.store.packet(self.digest, kind == Packets::Answer),
+        };
+        match shared {
             None => self.feed(Input::Start, ctx),
             Some(seen) => {
                 let seen = seen.into_actor(self).map(|seen, this, ctx| this.packet_seen(seen, ctx));

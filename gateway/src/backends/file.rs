@@ -7,7 +7,7 @@
 use super::hashing::{HashingPool, QueueFull};
 use super::watched::{Reload, Watched};
 use super::{Answer, FirstFactor};
-use crate::passwords;
+use crate::{means, passwords};
 use gateway_core::config;
 use gateway_core::factor::chap::Chap;
 use gateway_core::factor::mschap::{MsChap2, NoChange, NtHash};
@@ -17,7 +17,7 @@ use gateway_core::identity::Rules;
 use gateway_core::reason::Reason;
 use gateway_core::secret::Secret;
 use gateway_core::time::Timestamp;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 type Checked = Answer<FirstFactorAnswer>;
@@ -31,6 +31,8 @@ pub struct FileFactor {
     pool: Arc<HashingPool>,
     /// Users may change their passwords, and a new one has at least so many characters.
     change: Option<usize>,
+    /// Who changes a password.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl FileFactor {
@@ -47,7 +49,7 @@ impl FileFactor {
         let config::FileFactor { users_file: path, allowed, change_passwords: change } = configured.clone();
         let reads = rules.clone();
         let users = Arc::new(Watched::load(path.clone(), move |text| Users::parse(text, allowed, &reads))?);
-        Ok(Self { name, path, rules, users, pool, change })
+        Ok(Self { name, path, rules, users, pool, change, turn: Arc::default() })
     }
 
     /// The configured name of this first factor.
@@ -101,31 +103,51 @@ impl FirstFactor for FileFactor {
     }
 
     fn change(&self, question: ChangeQuestion) -> Answer<Result<(), Reason>> {
-        let (path, rules, users) = (self.path.clone(), self.rules.clone(), self.users.clone());
-        let written = tokio::task::spawn_blocking(move || {
-            let user = &question.user.canonical;
-            passwords::change(&path, &rules, user, &question.password).inspect_err(|error| {
-                let reason = Reason::PasswordNotChanged;
-                tracing::error!(
-                    user,
-                    first_factor = &*question.factor,
-                    error = format!("{error:#}"),
-                    reason_id = reason.id(),
-                    "{}",
-                    reason.cause()
-                );
-            })?;
-            // In force before the user hears of it.
-            users.reload_if_changed();
-            anyhow::Ok(())
-        });
+        let new = question.password.new.duplicate();
+        let Ok(hashed) = self.pool.try_hash(&question.client, new) else {
+            return Answer::Now(Err(Reason::PasswordQueueFull));
+        };
+        let (path, rules, users, turn) = (self.path.clone(), self.rules.clone(), self.users.clone(), self.turn.clone());
         Answer::Later(Box::pin(async move {
-            match written.await {
-                Ok(Ok(())) => Ok(()),
-                _ => Err(Reason::PasswordNotChanged),
-            }
+            let hash = match hashed.await {
+                Ok(hash) => hash.map_err(|QueueFull| Reason::PasswordQueueFull)?,
+                Err(_) => return Err(Reason::PasswordNotChanged),
+            };
+            // The file is written by one at a time, which is worth one thread and not one for each.
+            let turn = turn.lock_owned().await;
+            let written = tokio::task::spawn_blocking(move || {
+                let _turn = turn;
+                write(&path, &rules, &users, &question, hash)
+            });
+            written.await.unwrap_or(Err(Reason::PasswordNotChanged))
         }))
     }
+}
+
+/// Sets the new password in the file, and in what is known of it: it is in force before the user hears of it.
+fn write(
+    path: &Path,
+    rules: &Rules,
+    users: &Watched<Users>,
+    question: &ChangeQuestion,
+    hash: String,
+) -> Result<(), Reason> {
+    let user = &question.user.canonical;
+    if let Err(error) = passwords::change(path, rules, user, &question.password, hash) {
+        let lack = means::is_behind(error.as_ref());
+        let reason = if lack { Reason::NodeExhausted } else { Reason::PasswordNotChanged };
+        tracing::error!(
+            user,
+            first_factor = &*question.factor,
+            error = format!("{error:#}"),
+            reason_id = reason.id(),
+            "{}",
+            reason.cause()
+        );
+        return Err(reason);
+    }
+    users.reload_if_changed();
+    Ok(())
 }
 
 impl FileFactor {

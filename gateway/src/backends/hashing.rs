@@ -1,5 +1,5 @@
 //! Password hashing on threads of its own. A hash takes tens of milliseconds and 19 MiB, which no arbiter can spare; so many
-//! threads and no more may hash, and so many checks and no more may wait. RADIUS clients are served in turn, and a full queue loses
+//! threads and no more may hash, passwords to be checked and new ones alike, and so many and no more may wait. RADIUS clients are served in turn, and a full queue loses
 //! checks of the client that has most of them ([`FairQueue`]).
 
 use anyhow::Context;
@@ -29,10 +29,37 @@ pub struct HashingPool {
 /// A check that was handed to the pool.
 pub type Verdict = oneshot::Receiver<Result<bool, QueueFull>>;
 
-struct Job {
-    password: Secret,
-    hash: Arc<Secret>,
-    answer: oneshot::Sender<Result<bool, QueueFull>>,
+/// A new password that was handed to the pool: its hash, as a PHC string.
+pub type Hashed = oneshot::Receiver<Result<String, QueueFull>>;
+
+enum Job {
+    Verify { password: Secret, hash: Arc<Secret>, answer: oneshot::Sender<Result<bool, QueueFull>> },
+    Hash { password: Secret, answer: oneshot::Sender<Result<String, QueueFull>> },
+}
+
+impl Job {
+    /// Another client needs its place. Nobody may be waiting any more.
+    fn refuse(self) {
+        match self {
+            Self::Verify { answer, .. } => drop(answer.send(Err(QueueFull))),
+            Self::Hash { answer, .. } => drop(answer.send(Err(QueueFull))),
+        }
+    }
+
+    /// Does it, unless nobody waits for it. What cannot be hashed, or panics, is dropped unsent.
+    fn run(self, verify: &Verify) {
+        match self {
+            Self::Verify { answer, .. } if answer.is_closed() => {}
+            Self::Hash { answer, .. } if answer.is_closed() => {}
+            Self::Verify { password, hash, answer } => {
+                let _ = answer.send(Ok(verify(&password, &hash)));
+            }
+            Self::Hash { password, answer } => match hash_password(&password) {
+                Ok(hash) => drop(answer.send(Ok(hash))),
+                Err(error) => tracing::error!(error = format!("{error:#}"), "a new password cannot be hashed"),
+            },
+        }
+    }
 }
 
 /// The checks that wait, and the threads that wait for one.
@@ -94,17 +121,29 @@ impl HashingPool {
     /// If too many wait already, and no client has more waiting than this one.
     pub fn try_verify(&self, client: &Arc<str>, password: Secret, hash: Arc<Secret>) -> Result<Verdict, QueueFull> {
         let (answer, receiver) = oneshot::channel();
-        let pushed = self.waiting.lock().queue.push(client, Job { password, hash, answer });
+        self.push(client, Job::Verify { password, hash, answer })?;
+        Ok(receiver)
+    }
+
+    /// Has a new password of `client`'s user hashed. It waits for its turn among the checks, and may be answered as they are.
+    ///
+    /// # Errors
+    /// As [`try_verify`](Self::try_verify).
+    pub fn try_hash(&self, client: &Arc<str>, password: Secret) -> Result<Hashed, QueueFull> {
+        let (answer, receiver) = oneshot::channel();
+        self.push(client, Job::Hash { password, answer })?;
+        Ok(receiver)
+    }
+
+    fn push(&self, client: &Arc<str>, job: Job) -> Result<(), QueueFull> {
+        let pushed = self.waiting.lock().queue.push(client, job);
         match pushed {
             Pushed::Queued => {}
-            // Nobody may be waiting any more.
-            Pushed::Displaced(other) => {
-                let _ = other.answer.send(Err(QueueFull));
-            }
+            Pushed::Displaced(other) => other.refuse(),
             Pushed::Full(_) => return Err(QueueFull),
         }
         self.waiting.changed.notify_one();
-        Ok(receiver)
+        Ok(())
     }
 }
 
@@ -116,15 +155,9 @@ impl Drop for HashingPool {
 }
 
 fn work(waiting: &Waiting, verify: &Verify) {
-    while let Some(Job { password, hash, answer }) = waiting.next() {
-        if answer.is_closed() {
-            continue;
-        }
+    while let Some(job) = waiting.next() {
         // One bad hash must not cost a thread; the job's sender is dropped unsent.
-        if let Ok(right) = catch_unwind(AssertUnwindSafe(|| verify(&password, &hash))) {
-            // Nobody may be waiting any more.
-            let _ = answer.send(Ok(right));
-        }
+        let _ = catch_unwind(AssertUnwindSafe(|| job.run(verify)));
     }
 }
 
@@ -176,6 +209,31 @@ mod tests {
         assert_eq!(ask("hunter2", &phc), Ok(Ok(true)));
         assert_eq!(ask("hunter3", &phc), Ok(Ok(false)));
         assert_eq!(ask("hunter2", "no hash"), Ok(Ok(false)));
+    }
+
+    #[test]
+    fn new_password_takes_its_turn() {
+        let (release, gate) = mpsc::channel::<()>();
+        let (started, starts) = mpsc::channel::<()>();
+        let gate = Mutex::new(gate);
+        let wait = move |_: &Secret, _: &Secret| {
+            started.send(()).unwrap();
+            gate.lock().unwrap().recv().unwrap();
+            true
+        };
+        let pool = HashingPool::with(1, 2, Arc::new(wait)).unwrap();
+        let checked = pool.try_verify(&client("vpn"), secret("x"), hash("y")).unwrap();
+        starts.recv().unwrap();
+        let mut waiting: Vec<_> = (0..2).map(|_| pool.try_hash(&client("vpn"), secret("new")).unwrap()).collect();
+        assert_eq!(pool.try_hash(&client("vpn"), secret("new")).err(), Some(QueueFull), "no more may wait");
+        let other = pool.try_hash(&client("other"), secret("newer")).unwrap();
+        assert_eq!(waiting.pop().unwrap().blocking_recv(), Ok(Err(QueueFull)), "it made room");
+        release.send(()).unwrap();
+        assert_eq!(checked.blocking_recv(), Ok(Ok(true)));
+        let new = waiting.pop().unwrap().blocking_recv().unwrap().unwrap();
+        assert!(super::verify(&secret("new"), &secret(&new)) && !super::verify(&secret("newer"), &secret(&new)));
+        let newer = other.blocking_recv().unwrap().unwrap();
+        assert!(super::verify(&secret("newer"), &secret(&newer)));
     }
 
     #[test]

@@ -13,6 +13,9 @@ use tracing::Instrument;
 /// Waiting takes no CPU, and the CPU of a call is small beside that of its TLS.
 const THREADS: usize = 2;
 
+/// Names are looked up on these.
+const NAMES: usize = 16;
+
 /// The runtime, built when it is first needed.
 #[derive(Clone, Default)]
 pub struct Outside(Arc<OnceLock<Owned>>);
@@ -38,8 +41,9 @@ impl Outside {
         if let Some(handle) = self.0.get().and_then(|owned| owned.0.as_ref()).map(Runtime::handle) {
             return Ok(handle.clone());
         }
-        let runtime =
-            Builder::new_multi_thread().worker_threads(THREADS).thread_name("outside").enable_all().build()?;
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(THREADS).max_blocking_threads(NAMES).thread_name("outside").enable_all();
+        let runtime = cluster::threads::warmed(&mut builder)?;
         let handle = runtime.handle().clone();
         match self.0.set(Owned(Some(runtime))) {
             Ok(()) => Ok(handle),

@@ -1,7 +1,7 @@
 //! `orthrus serve`.
 
 use crate::config;
-use crate::running::start;
+use crate::running::{BLOCKING, start};
 use crate::telemetry::log;
 use crate::telemetry::trace::Tracing;
 use admin_api::Control;
@@ -11,6 +11,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How long the collector may take for the last spans.
@@ -25,7 +26,9 @@ pub(super) fn run(path: &Path) -> anyhow::Result<()> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    let served = actix_rt::System::new().block_on(async {
+    let runtime = cluster::threads::warmed(Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING));
+    let runtime = runtime.context("no thread for work that blocks: raise TasksMax in the unit")?;
+    let served = actix_rt::System::with_tokio_rt(move || runtime).block_on(async {
         let signals = Signals::listen()?;
         let running = start(loaded.config, (Some(path.to_owned()), watched), tracing.clone()).await?;
         let given_up = tokio::select! {

@@ -3,6 +3,7 @@
 use super::{Answer, Command, LONGEST_ANSWER, LONGEST_REQUEST, Request, VERSION, commands};
 use crate::node::Node;
 use anyhow::{Context, anyhow, bail};
+use cluster::places::{Door, Mark};
 use gateway_core::event::Order;
 use serde::Deserialize;
 use std::fs;
@@ -14,7 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 /// The socket's name in `state_dir`.
@@ -40,34 +40,49 @@ pub fn serve(node: Arc<Node>, state_dir: &Path, connections: usize) -> io::Resul
     fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600))?;
     let owner = fs::metadata(&fresh)?.uid();
     fs::rename(&fresh, &path)?;
-    let permits = Arc::new(Semaphore::new(connections));
+    let door = Door::new(connections);
     actix_rt::spawn(async move {
         loop {
-            let Ok((stream, _)) = listener.accept().await else {
-                // Out of descriptors: not to be asked again at once.
-                actix_rt::time::sleep(Duration::from_secs(1)).await;
-                continue;
-            };
-            let Ok(permit) = permits.clone().try_acquire_owned() else {
-                node.observer.metrics.limit_hits.with_label_values(&["control_connections"]).inc();
-                let error = format!("the node speaks to {connections} operators already: limits.control_connections");
-                // There is room for a line in a socket that was just made.
-                let _ = line(&Answer::Error(error)).and_then(|line| stream.try_write(&line));
-                continue;
-            };
-            let node = node.clone();
-            actix_rt::spawn(async move {
-                if let Err(error) = converse(&node, stream, owner).await {
-                    tracing::debug!(%error, "a command was not heard to its end");
+            match listener.accept().await {
+                Ok((stream, _)) => greet(&node, stream, owner, (&door, connections)),
+                Err(error) => {
+                    crate::means::is_behind(&error);
+                    door.make_room();
+                    // Out of descriptors: not to be asked again at once.
+                    actix_rt::time::sleep(Duration::from_secs(1)).await;
                 }
-                drop(permit);
-            });
+            }
         }
     });
     Ok(path)
 }
 
-async fn converse(node: &Arc<Node>, mut stream: UnixStream, owner: u32) -> io::Result<()> {
+/// Whoever says nothing gives way to whoever comes; a command that was heard is done.
+fn greet(node: &Arc<Node>, stream: UnixStream, owner: u32, (door, connections): (&Door<u32>, usize)) {
+    let Ok(peer) = stream.peer_cred() else { return };
+    let hits = node.observer.metrics.limit_hits.with_label_values(&["control_connections"]);
+    let Some((mut place, closes)) = door.enter(peer.uid()) else {
+        hits.inc();
+        let error = format!("the node speaks to {connections} operators already: limits.control_connections");
+        // There is room for a line in a socket that was just made.
+        let _ = line(&Answer::Error(error)).and_then(|line| stream.try_write(&line));
+        return;
+    };
+    if closes {
+        hits.inc();
+    }
+    let node = node.clone();
+    actix_rt::spawn(async move {
+        let heard = place.mark();
+        match place.hold(converse(&node, stream, owner, heard)).await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => tracing::debug!(%error, "a command was not heard to its end"),
+            None => tracing::debug!("a silent connection was closed for one that came later"),
+        }
+    });
+}
+
+async fn converse(node: &Arc<Node>, mut stream: UnixStream, owner: u32, heard: Mark<u32>) -> io::Result<()> {
     let (peer, pid) = (stream.peer_cred()?.uid(), stream.peer_cred()?.pid());
     let answer = if peer != 0 && peer != owner {
         tracing::warn!(uid = peer, "somebody else tried to command this node");
@@ -79,6 +94,7 @@ async fn converse(node: &Arc<Node>, mut stream: UnixStream, owner: u32) -> io::R
         timeout(PATIENCE, read.read_until(b'\n', &mut line)).await.map_err(|_| io::ErrorKind::TimedOut)??;
         match read_request(&line) {
             Ok(command) => {
+                heard.heard();
                 let told = command.told();
                 tracing::info!(command = told, uid = peer, pid, "an operator's command");
                 let audited = node.audit_order(Order::Socket { uid: peer, pid }, told).await;

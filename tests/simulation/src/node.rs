@@ -426,13 +426,17 @@ impl World<'_> {
                         self.at(at, Event::DriverWake { node: n, life, driver: d, wake: drive.wakes });
                     }
                     driver::Effect::Offer(wanted) => self.offer(n, drive.core.prompt(), wanted),
-                    driver::Effect::End => {
+                    effect @ (driver::Effect::End | driver::Effect::NotBegun(_)) => {
+                        let news = match effect {
+                            driver::Effect::NotBegun(reason) => News::NotBegun(reason),
+                            _ => News::Look,
+                        };
                         let (key, epoch) = (&drive.core.prompt().key, drive.core.prompt().epoch);
                         let pending = &mut self.nodes[n].pending;
                         let at = pending.iter().position(|entry| entry.key == *key && entry.epoch == epoch);
                         let entry = at.map(|at| pending.swap_remove(at));
                         if let Some((waiter, _)) = entry.and_then(|entry| entry.waiter) {
-                            self.tell(n, waiter, News::Look);
+                            self.tell(n, waiter, news);
                         }
                         over = true;
                     }

@@ -4,7 +4,8 @@
 //! ```text
 //! Start ─► Beginning ─┬─ approved, denied ───────────────────────────► Settling ─► Over
 //!                     ├─ a code is wanted ─► Offering                      ▲
-//!                     └─ wait ─► Saving ─► Waiting ◄──► Polling ───────────┘
+//!                     ├─ wait ─► Saving ─► Waiting ◄──► Polling ───────────┘
+//!                     └─ nothing to ask with ─► Abandoning ─► Over
 //! ```
 //!
 //! [`step`](Driver::step) follows the contract of the exchange: the edge performs all effects of one input before it feeds
@@ -104,6 +105,8 @@ pub enum Effect {
     Offer(CodeWanted),
     /// Something is in the store: whoever waits is to look. The driver has ended.
     End,
+    /// For this reason nobody was prompted, and the attempt is gone: whoever waits is told. The driver has ended.
+    NotBegun(Reason),
     /// Tell.
     Emit(Event),
 }
@@ -117,6 +120,7 @@ enum Stage {
     Polling(Arc<[u8]>),
     Offering,
     Settling(Settled),
+    Abandoning(Reason),
     Over,
 }
 
@@ -214,6 +218,16 @@ impl Driver {
             (Stage::Settling(_), Input::Applied(Err(_))) => self.superseded(effects),
             (Stage::Settling(verdict), Input::Wake) => self.settle(verdict, effects),
 
+            (Stage::Abandoning(reason), Input::Applied(Err(_))) if now < self.prompt.deadline => {
+                effects.push(Effect::WakeAt(now.after(COMMIT_AGAIN)));
+                Stage::Abandoning(reason)
+            }
+            (Stage::Abandoning(reason), Input::Applied(_)) => {
+                effects.push(Effect::NotBegun(reason));
+                Stage::Over
+            }
+            (Stage::Abandoning(reason), Input::Wake) => self.abandon(reason, effects),
+
             // The code was offered long enough; its challenge has a deadline of its own.
             (Stage::Offering, Input::Wake) => self.superseded(effects),
             (Stage::Beginning | Stage::Saving(_) | Stage::Waiting(_) | Stage::Polling(_), Input::Wake) => {
@@ -227,6 +241,12 @@ impl Driver {
     fn begun(&mut self, answer: BeginAnswer, now: Timestamp, effects: &mut Vec<Effect>) -> Stage {
         match answer {
             BeginAnswer::Approved(approval) => self.answered(Ok(approval), now, effects),
+            // Nobody was asked, and the user is not refused for it: the packet that comes again begins anew.
+            BeginAnswer::Unavailable(reason) if reason.is_lack() => {
+                let (factor, took) = (self.prompt.factor.clone(), now.since(self.asked));
+                effects.push(self.tell(Step::Prompt { factor, answer: Err(reason), took }));
+                self.abandon(reason, effects)
+            }
             BeginAnswer::Denied(reason) | BeginAnswer::Unavailable(reason) => self.answered(Err(reason), now, effects),
             BeginAnswer::CodeWanted(_) if !self.prompt.terms.code => {
                 self.answered(Err(Reason::ChallengeImpossible), now, effects)
@@ -278,6 +298,12 @@ impl Driver {
         let epoch = self.prompt.epoch;
         effects.push(self.apply(Change::Settle { epoch, taken: None, verdict, code: None }));
         Stage::Settling(verdict)
+    }
+
+    /// Nobody was prompted: nothing is to be left of the attempt.
+    fn abandon(&self, reason: Reason, effects: &mut Vec<Effect>) -> Stage {
+        effects.push(self.apply(Change::Abandon { epoch: self.prompt.epoch }));
+        Stage::Abandoning(reason)
     }
 
     /// Somebody else goes on with the attempt, or nobody can.

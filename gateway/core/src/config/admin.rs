@@ -2,13 +2,14 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
     Surroundings,
     networks::socket_address,
     report::Report,
     secrets::{Reference, fetch},
+    units::Span,
 };
 use crate::secret::Secret;
 
@@ -33,11 +34,24 @@ pub struct RawAdmin {
     /// before it.
     #[schemars(extend("x-type" = "path", "x-default" = "no orders"))]
     pub token_file: Option<PathBuf>,
+    /// Connections that may be open at the port. When there are more, the address that holds the most loses its oldest one, so that
+    /// nobody keeps a scraper out. Each takes two descriptors. Too few, and scrapers that come together disturb each other.
+    #[schemars(range(min = 4, max = 4096), extend("x-reload" = "no"))]
+    pub connections: u64,
+    /// How long somebody may take to say what they want.
+    #[schemars(extend("x-min" = "100ms", "x-max" = "30s", "x-reload" = "no"))]
+    pub request_timeout: Span,
 }
 
 impl Default for RawAdmin {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:9812".to_owned(), enabled: true, token_file: None }
+        Self {
+            listen: "127.0.0.1:9812".to_owned(),
+            enabled: true,
+            token_file: None,
+            connections: 64,
+            request_timeout: Span::secs(2),
+        }
     }
 }
 
@@ -53,6 +67,10 @@ pub struct Admin {
     pub enabled: bool,
     /// What orders must bear; `None`: there are none.
     pub token: Option<Secret>,
+    /// Connections that may be open.
+    pub connections: usize,
+    /// How long a request may take to come.
+    pub request_timeout: Duration,
 }
 
 impl RawAdmin {
@@ -80,6 +98,9 @@ impl RawAdmin {
             }
             token
         });
-        Admin { listen, enabled: self.enabled, token }
+        let (shortest, longest) = (Span(Duration::from_millis(100)), Span::secs(30));
+        report.within("admin.request_timeout", &self.request_timeout, shortest, longest);
+        let connections = report.number("admin.connections", self.connections, 4..=4096);
+        Admin { listen, enabled: self.enabled, token, connections, request_timeout: self.request_timeout.0 }
     }
 }

@@ -33,8 +33,8 @@ pub struct RawHealth {
     /// it is not; whoever speaks HTTP there is told 200 or 503, and why. It says which check fails and nothing else.
     #[schemars(extend("x-type" = "socket address", "x-default" = "none", "x-reload" = "no"))]
     pub listen: Option<String>,
-    /// Connections that may be open at the health port. Beyond it new ones are closed at once, which still tells a balancer that
-    /// connects that the node is ready.
+    /// Connections that may be open at the health port. When there are more, the address that holds the most loses its oldest one,
+    /// so that nobody keeps a balancer out.
     #[schemars(range(min = 1, max = 4096), extend("x-reload" = "no"))]
     pub connections: u64,
     /// A sign-in of its own.

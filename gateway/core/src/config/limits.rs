@@ -138,8 +138,8 @@ pub struct RawLimits {
     /// `max_sessions`; some hundred octets each.
     #[schemars(range(min = 16, max = 10_000_000))]
     pub sessions: u64,
-    /// Operators who may speak to `control.sock` at the same time (`orthrus status` and the like). Too few, and a script that asks
-    /// often turns a person away.
+    /// Operators who may speak to `control.sock` at the same time (`orthrus status` and the like). Whoever is connected and says
+    /// nothing gives way. Too few, and a script whose commands take long turns a person away.
     #[schemars(range(min = 1, max = 1_024), extend("x-reload" = "no"))]
     pub control_connections: u64,
 }

@@ -14,6 +14,7 @@ mod client_table;
 mod clients;
 mod cluster;
 mod conditions;
+mod descriptors;
 mod dictionary;
 mod doors;
 mod dynamic_authorization;

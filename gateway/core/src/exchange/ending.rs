@@ -64,6 +64,9 @@ impl Facts {
     }
 
     pub(super) fn reject(&mut self, reason: Reason, attributes: Attributes, turn: &mut Turn<'_>) -> Stage {
+        if reason.is_lack() {
+            return self.silence(reason, turn);
+        }
         let attempts = &self.setting.config.attempts;
         let verdict = verdict::reject(attempts.reject_message(reason), attributes);
         // Counted from the packet, so that the time of a refusal does not tell how it was found.
@@ -94,8 +97,8 @@ impl Facts {
                 let verdict = verdict.with_session(self.session.take());
                 match (self.change.take(), self.first_factor.clone()) {
                     (Some(password), Some(factor)) => {
-                        let user = self.identity.clone();
-                        turn.ask(Question::Change(ChangeQuestion { factor: factor.clone(), user, password }));
+                        let (client, user) = (self.request.client.name.clone(), self.identity.clone());
+                        turn.ask(Question::Change(ChangeQuestion { factor: factor.clone(), client, user, password }));
                         Stage::Changing { factor, verdict }
                     }
                     _ => self.finish(Ending::Accept, None, Some(verdict), turn),

@@ -46,10 +46,8 @@ impl Facts {
     /// Password or State: which leg is it?
     pub(super) fn start(&mut self, turn: &mut Turn<'_>) -> Stage {
         let offer = self.request.offer.take();
-        if let Some(wire) = self.request.state.take() {
-            let Some(state) = self.setting.keyring.open(&wire) else {
-                return self.refuse(Reason::StateForged, turn);
-            };
+        if let Some(state) = self.state.take() {
+            let Some(state) = state else { return self.refuse(Reason::StateForged, turn) };
             if state.slot != self.setting.keyring.slot(&self.identity.canonical) {
                 return self.refuse(Reason::StateOtherUser, turn);
             }

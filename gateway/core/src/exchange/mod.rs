@@ -37,7 +37,7 @@ pub use verdict::Verdict;
 use crate::attempt::driver::Prompt;
 use crate::attempt::holds::PromptRules;
 use crate::attempt::record::{AttemptId, AttemptKey, Owner};
-use crate::attempt::state::{Keyring, StateId};
+use crate::attempt::state::{Keyring, State, StateId};
 use crate::attempt::transition::{Change, Outcome, Rules, Transition};
 use crate::config::{AfterSuccess, Config};
 use crate::entropy::{Entropy, draw};
@@ -145,6 +145,8 @@ pub enum News {
     CodeWanted(CodeWanted),
     /// A newer packet waits instead.
     Superseded,
+    /// For this reason nobody was prompted, and nothing is left of the attempt.
+    NotBegun(Reason),
 }
 
 impl Input {
@@ -222,6 +224,18 @@ pub enum Effect {
     Emit(Event),
 }
 
+/// What a packet is to other nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packets {
+    /// It begins a sign-in.
+    Beginning,
+    /// It brings back a State of this cluster, which serves once: only nodes that know of each other's replies can repeat one.
+    Answer,
+    /// It brings a State that this cluster did not make: every node refuses it by itself, and none hears of it from another. So nobody
+    /// writes into the store by guessing.
+    Forged,
+}
+
 /// An input that the stage does not allow. Nothing was accepted; the edge ends the exchange in silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{input} does not fit the stage {stage}")]
@@ -249,6 +263,8 @@ struct Facts {
     key: AttemptKey,
     id: AttemptId,
     begun: Timestamp,
+    /// What the packet brings back; `None` inside: this cluster did not make it.
+    state: Option<Option<State>>,
     first_factor: Option<Arc<str>>,
     second_factor: Option<Arc<str>>,
     policy: Option<Arc<str>>,
@@ -288,7 +304,8 @@ struct Turn<'a> {
 
 impl Exchange {
     /// An exchange for `request`; feed it [`Input::Start`].
-    pub fn new(request: Request, setting: Arc<Setting>, entropy: &mut dyn Entropy) -> Self {
+    pub fn new(mut request: Request, setting: Arc<Setting>, entropy: &mut dyn Entropy) -> Self {
+        let state = request.state.take().map(|wire| setting.keyring.open(&wire));
         // The name is read before anything else, because everything is keyed by it; a bad one is refused at the start.
         let read = setting.names.read(&request.user_name);
         let own = setting.config.health.sign_in.as_ref();
@@ -322,6 +339,7 @@ impl Exchange {
         };
         let facts = Facts {
             begun: request.received,
+            state,
             request,
             setting,
             identity: Arc::new(identity),
@@ -348,6 +366,15 @@ impl Exchange {
     /// The correlation id: the attempt's own as soon as the exchange knows of one that is under way.
     pub fn id(&self) -> AttemptId {
         self.facts.id
+    }
+
+    /// What other nodes are to know of the packet before it is looked at.
+    pub fn kind(&self) -> Packets {
+        match &self.facts.state {
+            None => Packets::Beginning,
+            Some(Some(_)) => Packets::Answer,
+            Some(None) => Packets::Forged,
+        }
     }
 
     /// The user, and where they sign in.

@@ -97,6 +97,7 @@ impl Facts {
                 Stage::TakingOver(waiting)
             }
             News::Superseded => self.silence(Reason::Superseded, turn),
+            News::NotBegun(reason) => self.silence(reason, turn),
             News::CodeWanted(wanted) => self.code_wanted(waiting, wanted, turn),
         }
     }

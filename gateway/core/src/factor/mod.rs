@@ -125,6 +125,8 @@ pub struct NewPassword {
 pub struct ChangeQuestion {
     /// The configured name of the first factor.
     pub factor: Arc<str>,
+    /// The RADIUS client that it came by: clients take turns.
+    pub client: Arc<str>,
     /// Whose.
     pub user: Arc<Identity>,
     /// Which.

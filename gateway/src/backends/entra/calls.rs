@@ -7,6 +7,7 @@ use super::meters::Came;
 use super::tokens::token;
 use super::trace::trace_headers;
 use crate::clock::{self, OsEntropy};
+use crate::means;
 use bytes::Bytes;
 use gateway_core::attempt::record::AttemptId;
 use gateway_core::config::{EntraFactor, EntraMethod, FollowAffinityUrl, PushUsers};
@@ -254,7 +255,7 @@ async fn put(inner: &Arc<Inner>, call: &Call<'_>, body: impl Fn() -> Bytes) -> R
         tries += 1;
         let token = match tokio::time::timeout_at(call.until, Box::pin(token(inner))).await {
             Ok(token) => token.map_err(Undone::NotAsked)?,
-            Err(_) => return Err(Undone::NotAsked(Reason::ProviderUnreachable)),
+            Err(_) => return Err(Undone::NotAsked(means::or_lack(Reason::ProviderUnreachable))),
         };
         let question = Post {
             host: call.host,
@@ -275,13 +276,17 @@ async fn put(inner: &Arc<Inner>, call: &Call<'_>, body: impl Fn() -> Bytes) -> R
             }
             Err(Failure::NotAsked(what)) => {
                 inner.meters.asked(call.endpoint, &Came::NotAsked, took);
-                inner.failed();
+                let reason = means::or_lack(Reason::ProviderUnreachable);
+                // What this node lacks is no failure of Microsoft's.
+                if reason == Reason::ProviderUnreachable {
+                    inner.failed();
+                }
                 let again = tries < TRIES && pause(call.until, PAUSE).await;
                 inner.undone(call, None, &what, took, again);
                 if again {
                     continue;
                 }
-                return Err(Undone::NotAsked(Reason::ProviderUnreachable));
+                return Err(Undone::NotAsked(reason));
             }
             Err(Failure::Lost(what)) => {
                 inner.meters.asked(call.endpoint, &Came::Lost, took);

@@ -1,6 +1,7 @@
 //! One connection: DNS, TCP, perhaps a proxy, TLS, HTTP/2 or HTTP/1.1. Whatever fails here, nothing was asked. HTTP/2 is spoken by
 //! the h2 crate alone: hyper would keep a task for each stream that waits, as large as what serves the whole connection.
 
+use crate::means;
 use arc_swap::ArcSwap;
 use base64::Engine;
 use bytes::Bytes;
@@ -130,12 +131,15 @@ impl Connector {
                 if let Some(user) = self.user.as_ref().or_else(|| proxy.basic_auth()) {
                     tunnel = tunnel.with_auth(user.clone());
                 }
-                tunnel
-                    .call(target.clone())
-                    .await
-                    .map_err(|error| format!("proxy {}: {}", proxy.uri(), chain(&error)))?
+                tunnel.call(target.clone()).await.map_err(|error| {
+                    means::is_behind(&error);
+                    format!("proxy {}: {}", proxy.uri(), chain(&error))
+                })?
             }
-            None => connector.call(target.clone()).await.map_err(|error| chain(&error))?,
+            None => connector.call(target.clone()).await.map_err(|error| {
+                means::is_behind(&error);
+                chain(&error)
+            })?,
         };
         Ok(stream.into_inner())
     }

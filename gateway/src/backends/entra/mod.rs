@@ -212,6 +212,10 @@ impl EntraBackEnd {
             token_path,
             factor,
         };
+        // Its threads are made now: later there may be none to be had.
+        outside
+            .handle()
+            .map_err(|error| vec![format!("second factor {:?}: no threads to ask with: {error}", inner.name)])?;
         inner.meters.breaker(0);
         inner.tell_certificates();
         Ok(Self { inner: Arc::new(inner), outside: outside.clone() })
@@ -235,6 +239,7 @@ impl EntraBackEnd {
     fn handle(&self) -> Option<Handle> {
         let handle = self.outside.handle();
         if let Err(error) = &handle {
+            crate::means::note();
             tracing::error!(factor = &*self.inner.name, %error, "there are no threads to ask with");
         }
         handle.ok()
@@ -257,7 +262,7 @@ impl SecondFactor for EntraBackEnd {
     }
 
     fn begin(&self, question: &BeginQuestion) -> Answer<BeginAnswer> {
-        let Some(handle) = self.handle() else { return Answer::Now(BeginAnswer::Unavailable(Reason::Overload)) };
+        let Some(handle) = self.handle() else { return Answer::Now(BeginAnswer::Unavailable(Reason::NodeExhausted)) };
         let work = calls::begin(self.inner.clone(), question.clone(), self.holds());
         let task = Task::begin(&handle, work);
         // A task that died may have asked before.
@@ -265,13 +270,13 @@ impl SecondFactor for EntraBackEnd {
     }
 
     fn poll(&self, question: &PollQuestion) -> Answer<PollAnswer> {
-        let Some(handle) = self.handle() else { return Answer::Now(PollAnswer::Unavailable(Reason::Overload)) };
+        let Some(handle) = self.handle() else { return Answer::Now(PollAnswer::Unavailable(Reason::NodeExhausted)) };
         let task = Task::begin(&handle, calls::poll(self.inner.clone(), question.clone()));
         Answer::Later(Box::pin(async move { task.await.unwrap_or(PollAnswer::Unavailable(Reason::Unexpected)) }))
     }
 
     fn check_code(&self, question: &CodeQuestion, _now: Timestamp) -> Answer<CodeAnswer> {
-        let Some(handle) = self.handle() else { return Answer::Now(CodeAnswer::Unavailable(Reason::Overload)) };
+        let Some(handle) = self.handle() else { return Answer::Now(CodeAnswer::Unavailable(Reason::NodeExhausted)) };
         let CodeQuestion { id, session, code, .. } = question;
         let work = calls::check_code(self.inner.clone(), *id, session.clone(), code.duplicate());
         let task = Task::begin(&handle, work);

@@ -5,6 +5,7 @@ use super::certificates::Credential;
 use super::http::{Failure, Post, Reply, post, secret_body};
 use super::meters::Came;
 use crate::clock::{self, OsEntropy};
+use crate::means;
 use gateway_core::entropy::draw;
 use gateway_core::factor::entra::cache::{Look, TokenCache};
 use gateway_core::factor::entra::shown;
@@ -221,7 +222,7 @@ async fn ask(inner: &Arc<Inner>, credential: &Credential) -> Result<Option<Reply
                 );
                 return Err(NoToken { reason, wait });
             }
-            Err(Failure::NotAsked(what)) => (Came::NotAsked, Reason::ProviderUnreachable, what),
+            Err(Failure::NotAsked(what)) => (Came::NotAsked, means::or_lack(Reason::ProviderUnreachable), what),
             Err(Failure::Lost(what)) => (Came::Lost, Reason::ProviderUnreachable, what),
             Err(Failure::Late) => (Came::Late, Reason::ProviderUnreachable, "request_timeout is over".into()),
         };

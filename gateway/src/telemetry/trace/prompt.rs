@@ -64,6 +64,7 @@ impl Prompt {
             | Effect::WakeAt(_)
             | Effect::Offer(_)
             | Effect::End
+            | Effect::NotBegun(_)
             | Effect::Emit(_) => {}
         }
     }

@@ -46,6 +46,7 @@ struct World {
     offers: Vec<CodeWanted>,
     events: Vec<Event>,
     ended: bool,
+    given_up: Option<Reason>,
     /// The store cannot be reached.
     down: bool,
 }
@@ -96,6 +97,7 @@ impl World {
             offers: Vec::new(),
             events: Vec::new(),
             ended: false,
+            given_up: None,
             down: false,
         }
     }
@@ -140,6 +142,7 @@ impl World {
                     Effect::WakeAt(at) => self.wake = Some(at),
                     Effect::Offer(wanted) => self.offers.push(wanted),
                     Effect::End => assert!(!std::mem::replace(&mut self.ended, true), "two ends"),
+                    Effect::NotBegun(reason) => assert!(self.given_up.replace(reason).is_none(), "two ends"),
                     Effect::Emit(event) => self.events.push(event),
                 }
             }
@@ -163,6 +166,19 @@ impl World {
             _ => None,
         }
     }
+}
+
+#[test]
+fn exhausted_node_leaves_no_attempt() {
+    let mut world = World::started();
+    world.down = true;
+    world.feed(Input::Begun(BeginAnswer::Unavailable(Reason::NodeExhausted)));
+    assert_eq!((world.given_up, world.records.attempts.len()), (None, 1), "the store must have it first");
+    world.down = false;
+    world.wake();
+    assert_eq!((world.given_up, world.ended), (Some(Reason::NodeExhausted), false));
+    assert!(world.records.attempts.is_empty());
+    assert!(world.records.users.values().all(|user| user.prompted_by.is_none()), "the next may prompt");
 }
 
 #[test]

@@ -88,6 +88,11 @@ fn a_password_is_changed_after_everything_else_and_before_the_accept() {
     let end = send(&mut world, FirstFactorAnswer::Proved(changing()));
     assert!(error(&end).starts_with("E=709 R=0 "), "{end:?}");
     assert_eq!(world.reason(), Some(Reason::PasswordNotChanged));
+    for lack in [Reason::PasswordQueueFull, Reason::NodeExhausted] {
+        world.change = Err(lack);
+        assert_eq!(send(&mut world, FirstFactorAnswer::Proved(changing())), End::Silence);
+        assert_eq!(world.reason(), Some(lack));
+    }
 }
 
 #[test]

@@ -60,6 +60,7 @@ impl Phone {
                     }
                     Drives::Offer(wanted) => self.news = Some(News::CodeWanted(wanted)),
                     Drives::End => self.news = Some(News::Look),
+                    Drives::NotBegun(reason) => self.news = Some(News::NotBegun(reason)),
                     Drives::Poll(_) | Drives::WakeAt(_) | Drives::Emit(_) => {}
                 }
             }
@@ -142,6 +143,19 @@ fn a_refusal_is_a_reject_with_its_reason() {
         assert_eq!(phone.hear(run), refused());
         assert_eq!(phone.world.reason(), Some(reason));
     }
+}
+
+#[test]
+fn exhausted_node_prompts_at_the_next_try() {
+    let mut phone = Phone::new(|_| {});
+    let run = phone.sign_in();
+    phone.say(Said::Begun(BeginAnswer::Unavailable(Reason::NodeExhausted)));
+    assert_eq!(phone.hear(run), End::Silence, "the same packet counts as new");
+    assert_eq!(phone.world.reason(), Some(Reason::NodeExhausted));
+    let run = phone.sign_in();
+    phone.approve();
+    assert_eq!(phone.hear(run), accepted());
+    assert_eq!(phone.world.prompts(), 2, "the first reached nobody");
 }
 
 #[test]

@@ -367,6 +367,37 @@ fn unasked_provider_costs_no_guess() {
 }
 
 #[test]
+fn exhausted_node_refuses_nobody() {
+    let mut world = World::new(REQUIRED);
+    let state = world.challenged();
+    let code = world.shown();
+    let packet = world.reply(&state, &code);
+    for _ in 0..30 {
+        world.code.push_back(CodeAnswer::NotAsked(Reason::NodeExhausted));
+        assert_eq!(world.send(&packet), End::Silence);
+        assert_eq!(world.reason(), Some(Reason::NodeExhausted));
+    }
+    assert_eq!(world.send(&packet), accepted(), "it cost no guess, and the challenge waits");
+}
+
+#[test]
+fn forged_state_is_nobody_elses() {
+    let mut world = World::new(REQUIRED);
+    let state = world.challenged();
+    let mut forged = state.clone();
+    forged[40] ^= 1;
+    let kind = |world: &mut World, state: Option<Vec<u8>>| {
+        let packet = Packet { state, ..world.packet("000000") };
+        world.start(&packet).exchange.unwrap().kind()
+    };
+    assert_eq!(kind(&mut world, None), Packets::Beginning);
+    assert_eq!(kind(&mut world, Some(state)), Packets::Answer);
+    assert_eq!(kind(&mut world, Some(forged)), Packets::Forged);
+    assert_eq!(kind(&mut world, Some(vec![1; 48])), Packets::Forged);
+    assert_eq!(kind(&mut world, Some(vec![])), Packets::Forged);
+}
+
+#[test]
 fn unknown_outcome_ends_the_sign_in() {
     let mut world = World::new(REQUIRED);
     let state = world.challenged();
