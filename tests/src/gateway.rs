@@ -11,6 +11,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// A gateway with a folder of its own. Dropping it kills the process; a test that fails shows the end of the log.
@@ -102,11 +103,11 @@ impl Gateway {
             numbers.collect::<std::collections::BTreeSet<_>>()
         };
         // What is only open for a moment is not counted.
-        let mut before = used();
-        let used = eventually("its descriptors stay the same", || {
-            let now = used();
-            (std::mem::replace(&mut before, now.clone()) == now).then_some(now)
+        let looks = (0..20).map(|_| {
+            crate::wait::pass(Duration::from_millis(25));
+            used()
         });
+        let used = looks.reduce(|kept, now| &kept & &now).expect("there are looks");
         let limit = (0..).filter(|number| !used.contains(number)).nth(free).expect("numbers have no end");
         let status =
             Command::new("prlimit").args(["--pid", &self.id().to_string(), &format!("--nofile={limit}:")]).status();
