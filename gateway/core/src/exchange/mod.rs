@@ -251,6 +251,7 @@ pub struct Unexpected {
 pub struct Exchange {
     facts: Facts,
     stage: Stage,
+    kind: Packets,
 }
 
 /// What holds for the whole exchange.
@@ -306,6 +307,11 @@ impl Exchange {
     /// An exchange for `request`; feed it [`Input::Start`].
     pub fn new(mut request: Request, setting: Arc<Setting>, entropy: &mut dyn Entropy) -> Self {
         let state = request.state.take().map(|wire| setting.keyring.open(&wire));
+        let kind = match state {
+            None => Packets::Beginning,
+            Some(Some(_)) => Packets::Answer,
+            Some(None) => Packets::Forged,
+        };
         // The name is read before anything else, because everything is keyed by it; a bad one is refused at the start.
         let read = setting.names.read(&request.user_name);
         let own = setting.config.health.sign_in.as_ref();
@@ -360,7 +366,7 @@ impl Exchange {
             first_factor_took: Duration::ZERO,
             second_factor_took: Duration::ZERO,
         };
-        Self { facts, stage: Stage::Fresh { bad } }
+        Self { facts, stage: Stage::Fresh { bad }, kind }
     }
 
     /// The correlation id: the attempt's own as soon as the exchange knows of one that is under way.
@@ -369,12 +375,8 @@ impl Exchange {
     }
 
     /// What other nodes are to know of the packet before it is looked at.
-    pub fn kind(&self) -> Packets {
-        match &self.facts.state {
-            None => Packets::Beginning,
-            Some(Some(_)) => Packets::Answer,
-            Some(None) => Packets::Forged,
-        }
+    pub const fn kind(&self) -> Packets {
+        self.kind
     }
 
     /// The user, and where they sign in.
