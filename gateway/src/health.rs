@@ -71,7 +71,11 @@ async fn serve(node: Arc<Node>, address: SocketAddr, door: Door<IpAddr>) {
 async fn welcome(node: &Arc<Node>, listener: &TcpListener, door: &Door<IpAddr>) {
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => greet(node, stream, peer, door),
+            Ok((stream, peer)) => {
+                greet(node, stream, peer, door);
+                // Whoever lost a place for it is closed before another comes, so that no more are open than there are places.
+                tokio::task::yield_now().await;
+            }
             Err(error) => {
                 crate::means::is_behind(&error);
                 // Whoever waits is to be heard, and is not to be asked again at once.

@@ -44,7 +44,11 @@ pub fn serve(node: Arc<Node>, state_dir: &Path, connections: usize) -> io::Resul
     actix_rt::spawn(async move {
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => greet(&node, stream, owner, (&door, connections)),
+                Ok((stream, _)) => {
+                    greet(&node, stream, owner, (&door, connections));
+                    // Whoever lost a place for it is closed before another comes.
+                    tokio::task::yield_now().await;
+                }
                 Err(error) => {
                     crate::means::is_behind(&error);
                     door.make_room();
