@@ -106,7 +106,10 @@ impl World<'_> {
         let life = self.nodes[n].life;
         let at = self.provider_takes();
         if self.plan.loss > 0 && self.random.chance(20) {
-            let answer = BeginAnswer::Unavailable(Reason::SecondFactorUnavailable);
+            // Either way nobody was asked; the one refuses the user, the other must not.
+            let lacks = question.id.0.first().is_some_and(|octet| octet % 2 == 0);
+            let reason = if lacks { Reason::NodeExhausted } else { Reason::SecondFactorUnavailable };
+            let answer = BeginAnswer::Unavailable(reason);
             return self.answer_driver(at, (n, life, d), driver::Input::Begun(answer));
         }
         let code = question.terms.code && self.random.chance(100);

@@ -802,3 +802,26 @@ fn attributes_can_be_named() {
     let sections = "dictionaries = ['gone']\nstate_dir = 'state'\n[listen]\n";
     only(&faults(sections), "dictionaries[0]", "cannot be read", sections);
 }
+
+#[test]
+fn descriptors_follow_the_limits() {
+    let of = |sections: &str| check(sections).unwrap_or_else(|(faults, _)| panic!("{faults}")).0.descriptors(2);
+    let ordinary = of("");
+    assert!(ordinary < 1_024, "{ordinary}: the soft limit of most systems suffices");
+    assert_eq!(of("[admin]\nconnections = 164"), ordinary + 200, "each takes two");
+    assert_eq!(of("[limits]\ncontrol_connections = 116"), ordinary + 100);
+    assert_eq!(of("[health]\nlisten = '127.0.0.1:9814'\nconnections = 100"), ordinary + 100);
+    assert_eq!(of("[admin]\nenabled = false\nconnections = 4096"), of("[admin]\nenabled = false"));
+}
+
+#[test]
+fn admin_port_has_its_limits() {
+    for (sections, path) in [
+        ("[admin]\nconnections = 3", "admin.connections"),
+        ("[admin]\nconnections = 4097", "admin.connections"),
+        ("[admin]\nrequest_timeout = '99ms'", "admin.request_timeout"),
+        ("[admin]\nrequest_timeout = '31s'", "admin.request_timeout"),
+    ] {
+        assert!(faults(sections).iter().any(|fault| fault.contains(path)), "{sections}");
+    }
+}
