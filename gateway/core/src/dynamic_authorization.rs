@@ -61,9 +61,7 @@ pub fn encode(
     for kind in send {
         identify(&mut attributes, session, *kind)?;
     }
-    for change in changes.iter() {
-        attributes.push(change.kind, change.value)?;
-    }
+    attributes.append(changes);
     attributes.push_integer(attribute::EVENT_TIMESTAMP, u32::try_from(now.as_secs()).unwrap_or(u32::MAX));
     encode_request(order.code(), identifier, [0; 16], &attributes, secret, true)
 }

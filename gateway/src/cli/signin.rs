@@ -131,12 +131,13 @@ pub(crate) fn attributes(dictionary: &Dictionary, texts: &[String]) -> anyhow::R
     let mut attributes = Attributes::new();
     for text in texts {
         let (name, value) = text.split_once('=').with_context(|| format!("--attribute {text}: write NAME=VALUE"))?;
+        // The value is not repeated: it may be a secret, under a name that nobody knows.
         let (definition, tag) = dictionary.find_tagged(name).with_context(|| match dictionary.nearest(name) {
-            Some(near) => format!("--attribute {text}: there is no {name}; did you mean {near}?"),
-            None => format!("--attribute {text}: there is no {name}"),
+            Some(near) => format!("--attribute {name}: there is no {name}; did you mean {near}?"),
+            None => format!("--attribute {name}: there is no {name}"),
         })?;
-        let value = definition.encode_tagged(value, tag).with_context(|| format!("--attribute {text}"))?;
-        attributes.push_def(&definition, &value).with_context(|| format!("--attribute {text}"))?;
+        let value = definition.encode_tagged(value, tag).with_context(|| format!("--attribute {name}"))?;
+        attributes.push_def(&definition, &value).with_context(|| format!("--attribute {name}"))?;
     }
     Ok(attributes)
 }

@@ -5,11 +5,13 @@
 //! ```
 //!
 //! Numbers are numbers, names of values are used where there are any, octets that are no text are `"0x…"`, and what stands more
-//! than once is a list. Values that must not be seen (User-Password, keys) are left out.
+//! than once is a list. A tag (RFC 2868 §3) stands behind the name: `"Tunnel-Private-Group-ID:1":"12"`. Values that must not be seen
+//! (User-Password, keys) are left out.
 
 use super::record::Record;
-use crate::radius::{AttributeDef, AttributeNumber, DataType, Dictionary, attribute, numbered};
+use crate::radius::{AttributeDef, AttributeNumber, DataType, Dictionary, attribute, numbered_with};
 use crate::time::Timestamp;
+use std::borrow::Cow;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
@@ -46,27 +48,32 @@ pub fn write(
 }
 
 fn attributes(out: &mut Vec<u8>, record: &Record<'_>, dictionary: &Dictionary) {
-    let list = numbered(record.packet.attributes());
+    let list = numbered_with(dictionary, record.packet.attributes());
     let mut first = true;
-    for (place, (number, _)) in list.iter().enumerate() {
+    for (place, (number, octets)) in list.iter().enumerate() {
         let hidden = [
             AttributeNumber::Standard(attribute::MESSAGE_AUTHENTICATOR),
             AttributeNumber::Standard(attribute::PROXY_STATE),
             AttributeNumber::Standard(attribute::CHAP_PASSWORD),
         ];
-        if hidden.contains(number) || list.iter().take(place).any(|(earlier, _)| earlier == number) {
+        if hidden.contains(number) {
             continue;
         }
         let def = dictionary.definition(*number);
-        if def.is_secret() {
+        let tag = def.tag(octets);
+        let same = |(other, value): &(AttributeNumber, Cow<'_, [u8]>)| other == number && def.tag(value) == tag;
+        if def.is_secret() || list.iter().take(place).any(same) {
             continue;
         }
         if !std::mem::replace(&mut first, false) {
             out.push(b',');
         }
-        string(out, &def.name);
+        match tag {
+            Some(tag) => string(out, &format!("{}:{tag}", def.name)),
+            None => string(out, &def.name),
+        }
         out.push(b':');
-        let mut values = list.iter().skip(place).filter(|(other, _)| other == number).peekable();
+        let mut values = list.iter().skip(place).filter(|entry| same(entry)).peekable();
         let Some((_, only)) = values.next() else { continue };
         if values.peek().is_none() {
             value(out, &def, only);
@@ -83,28 +90,42 @@ fn attributes(out: &mut Vec<u8>, record: &Record<'_>, dictionary: &Dictionary) {
 }
 
 fn value(out: &mut Vec<u8>, def: &AttributeDef, octets: &[u8]) {
-    let number = <[u8; 4]>::try_from(octets).ok().map(u32::from_be_bytes);
+    // The tag stands with the name.
+    let octets = match (def.data_type, octets) {
+        (DataType::Text | DataType::String, [0..=0x1f, rest @ ..]) if def.has_tag => rest,
+        _ => octets,
+    };
+    let number = def.integer(octets);
     match (def.data_type, number) {
-        (DataType::Integer | DataType::Time, Some(number)) if !def.has_tag => {
+        (DataType::Integer | DataType::Time, Some(number)) => {
             let _ = write!(out, "{number}");
         }
-        (DataType::Enum, Some(number)) if !def.has_tag => match def.value_name(number) {
+        (DataType::Enum, Some(number)) => match def.value_name(number) {
             Some(name) => string(out, name),
             None => {
                 let _ = write!(out, "{number}");
             }
         },
+        (DataType::Integer64 | DataType::Byte | DataType::Short | DataType::Signed, _) => {
+            let printed = def.print_value(octets);
+            // A name of a value is a text, and so is what has a wrong length.
+            if printed.strip_prefix('-').unwrap_or(&printed).bytes().all(|octet| octet.is_ascii_digit()) {
+                out.extend_from_slice(printed.as_bytes());
+            } else {
+                string(out, &printed);
+            }
+        }
         (DataType::Ipv4Addr, Some(number)) => {
             let _ = write!(out, "\"{}\"", IpAddr::from(number.to_be_bytes()));
         }
-        (DataType::Text | DataType::String, _) if !def.has_tag => match std::str::from_utf8(octets) {
+        (DataType::Text | DataType::String, _) => match std::str::from_utf8(octets) {
             // What looks like hexadecimal must be hexadecimal.
             Ok(text) if !text.starts_with("0x") && (def.data_type == DataType::Text || printable(text)) => {
                 string(out, text);
             }
             _ => hex(out, octets),
         },
-        (DataType::Integer | DataType::Enum | DataType::Time | DataType::Concat, _) if !def.has_tag => hex(out, octets),
+        (DataType::Integer | DataType::Enum | DataType::Time | DataType::Concat, _) => hex(out, octets),
         _ => string(out, &def.print_value(octets)),
     }
 }

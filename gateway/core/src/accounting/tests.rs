@@ -199,6 +199,38 @@ fn a_record_is_one_line_of_json_without_secrets() {
 }
 
 #[test]
+fn tagged_and_wide_values_are_plain() {
+    let octets: [(u8, &[u8]); 9] = [
+        (attribute::ACCT_SESSION_ID, b"s"),
+        (81, b"\x0112"),
+        (81, b"\x0113"),
+        (81, b"\x0214"),
+        (81, b"none"),
+        (64, &[1, 0, 0, 13]),
+        (83, &[0, 0, 0, 7]),
+        (124, &[0, 0, 0, 1, 0, 0, 0, 0]),
+        (124, &[1]),
+    ];
+    let bytes = request("the new secret", &[(attribute::ACCT_STATUS_TYPE, 2)], &octets);
+    let record = read(&bytes, NOON).unwrap();
+    let mut out = Vec::new();
+    let source = "192.0.2.1:5000".parse().unwrap();
+    line::write(&mut out, &record, "vpn", source, Timestamp::from_secs(NOON), dictionary());
+    let json: serde_json::Value = serde_json::from_slice(&out).unwrap();
+    let attributes = serde_json::json!({
+        "Acct-Status-Type": "Stop",
+        "Acct-Session-Id": "s",
+        "Tunnel-Private-Group-ID:1": ["12", "13"],
+        "Tunnel-Private-Group-ID:2": "14",
+        "Tunnel-Private-Group-ID": "none",
+        "Tunnel-Type:1": "VLAN",
+        "Tunnel-Preference": 7,
+        "MIP6-Feature-Vector": [4_294_967_296_u64, "0x01"],
+    });
+    assert_eq!(json["attributes"], attributes);
+}
+
+#[test]
 fn a_session_has_its_gigawords_and_its_canonical_user() {
     let numbers = [
         (attribute::ACCT_STATUS_TYPE, 3),

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::identity::{lower, nfc};
 use crate::policy::{Claim, Conditions, Hours, Matcher, Test};
-use crate::radius::{AttributeDef, AttributeNumber, attribute};
+use crate::radius::{AttributeDef, AttributeNumber, Layout, attribute};
 
 /// What an attribute must be: one text or several, of which one is enough, or a table of tests.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -170,6 +170,11 @@ impl RawPolicy {
             let Some((def, tag)) = super::reply::find(report, &path, name, references.dictionary) else { continue };
             if def.is_secret() {
                 report.fault(path, format!("`{name}` is a secret, and nobody may ask for it"), "Remove it.");
+                continue;
+            }
+            if matches!(def.number, AttributeNumber::Inner { .. }) || def.layout != Layout::PLAIN {
+                let problem = format!("`{name}` has a form that conditions do not look into");
+                report.fault(path, problem, "Take another attribute: this one can be sent and is shown in the log.");
                 continue;
             }
             let def = Arc::new(def);

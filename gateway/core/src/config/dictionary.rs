@@ -133,10 +133,10 @@ impl RawAttribute {
             report.fault(format!("{section}.number"), "the number is missing", "Take it from the vendor's manual.");
             return;
         };
-        let number: u8 = report.number(&format!("{section}.number"), number, 1..=255);
+        let kind: u8 = report.number(&format!("{section}.number"), number, 1..=255);
         let number = match self.vendor {
-            Some(vendor) => AttributeNumber::Vendor { vendor, kind: number },
-            None => AttributeNumber::Standard(number),
+            Some(vendor) => AttributeNumber::Vendor { vendor, kind: kind.into() },
+            None => AttributeNumber::Standard(kind),
         };
         let def = AttributeDef {
             name: name.to_owned().into(),
@@ -144,6 +144,7 @@ impl RawAttribute {
             data_type: self.kind.data_type(),
             has_tag: self.tag,
             hiding: Hiding::Open,
+            layout: number.vendor().map(|vendor| all.layout(vendor)).unwrap_or_default(),
             values: Vec::new(),
         };
         if let Err(problem) = all.add(def) {

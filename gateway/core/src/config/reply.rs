@@ -45,7 +45,8 @@ pub(super) fn check(
     for (name, values) in reply {
         let path = format!("{path}.{name}");
         let Some((def, tag)) = find(report, &path, name, dictionary) else { continue };
-        if let Some((problem, remedy)) = refusal(&def, outcome) {
+        let data = values.as_slice().iter().all(|text| Template::parse(text).is_ok_and(|text| text.fixed().is_none()));
+        if let Some((problem, remedy)) = refusal(&def, outcome, data) {
             report.fault(path, format!("`{name}` {problem}"), remedy);
             continue;
         }
@@ -61,7 +62,7 @@ pub(super) fn check(
         let def = Arc::new(def);
         for (index, text) in values.as_slice().iter().enumerate() {
             let path = if matches!(values, Values::One(_)) { path.clone() } else { format!("{path}[{index}]") };
-            items.extend(item(report, &path, name, (&def, tag), text));
+            item(report, &path, name, (&def, tag), text, &mut items);
         }
     }
     let reply: Reply = items.into_iter().collect();
@@ -79,35 +80,35 @@ fn item(
     name: &str,
     (def, tag): (&Arc<AttributeDef>, Option<u8>),
     text: &str,
-) -> Option<Item> {
+    items: &mut Vec<Item>,
+) {
     let template = match Template::parse(text) {
         Ok(template) => template,
-        Err(fault) => {
-            report.fault(path, fault.problem, fault.remedy);
-            return None;
-        }
+        Err(fault) => return report.fault(path, fault.problem, fault.remedy),
     };
     let Some(fixed) = template.fixed() else {
-        return Some(Item::Made { name: name.into(), def: Arc::clone(def), tag, template });
+        return items.push(Item::Made { name: name.into(), def: Arc::clone(def), tag, template });
     };
-    let mut attributes = Attributes::new();
     if def.number == AttributeNumber::Standard(attribute::ACCT_INTERIM_INTERVAL)
         && fixed.parse::<u32>().is_ok_and(|seconds| (60..600).contains(&seconds))
     {
         let problem = "reports more often than every 600 s: each session is another packet each time";
         report.warn(path, problem, "Write 600 or more (RFC 2869 §5.16), if the load matters.");
     }
-    match crate::policy::push(&mut attributes, def, tag, fixed) {
-        Ok(()) => Some(Item::Encoded(attributes)),
-        Err(problem) => {
-            report.fault(path, problem, "Correct the value.");
-            None
-        }
+    // Into one list, where what lies in the same TLV finds its neighbours.
+    if !matches!(items.last(), Some(Item::Encoded(_))) {
+        items.push(Item::Encoded(Attributes::new()));
+    }
+    if let Some(Item::Encoded(list)) = items.last_mut()
+        && let Err(problem) = crate::policy::push(list, def, tag, fixed)
+    {
+        report.fault(path, problem, "Correct the value.");
     }
 }
 
-/// Why a policy may not set an attribute, and what to do instead.
-fn refusal(def: &AttributeDef, outcome: Outcome) -> Option<(&'static str, &'static str)> {
+/// Why a policy may not set an attribute, and what to do instead. `data` says that its values come from the user's and the group's
+/// data alone.
+fn refusal(def: &AttributeDef, outcome: Outcome, data: bool) -> Option<(&'static str, &'static str)> {
     const BY_PROTOCOL: [u8; 8] = [
         attribute::USER_PASSWORD,
         attribute::CHAP_PASSWORD,
@@ -132,7 +133,16 @@ fn refusal(def: &AttributeDef, outcome: Outcome) -> Option<(&'static str, &'stat
             "may not stand in an Access-Accept (RFC 2865 §5.44)",
             "Remove it: requests and other answers have it.",
         )),
-        _ if def.is_secret() => Some(("is a secret, and none may stand in the file", "Remove it.")),
+        AttributeNumber::Vendor { vendor: attribute::vendor::MICROSOFT, .. } if def.is_secret() => {
+            Some(("is a secret that the protocol sets itself", "Remove it."))
+        }
+        _ if def.is_hidden() && !data => Some((
+            "is a secret, and none may stand in the file",
+            "Take it from the data of users or groups, such as {user.tunnel_password}; it is sent hidden.",
+        )),
+        _ if def.is_secret() && !def.is_hidden() => {
+            Some(("is a secret, and would be sent as it is", "Remove it."))
+        }
         AttributeNumber::Standard(attribute::REPLY_MESSAGE) => None,
         _ if outcome == Outcome::Deny => {
             Some(("may not stand in a reject (RFC 2865 §5.44)", "Remove it; only Reply-Message may."))

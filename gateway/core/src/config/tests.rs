@@ -359,6 +359,8 @@ fn replies_that_cannot_be_sent_are_refused() {
         ("MS-CHAP2-Success = 'x'", ".MS-CHAP2-Success", "belongs to MS-CHAP"),
         ("MS-MPPE-Send-Key = 'x'", ".MS-MPPE-Send-Key", "is a secret"),
         ("Tunnel-Password = 'x'", ".Tunnel-Password", "is a secret"),
+        ("Tunnel-Password = ['{user.x}', 'x']", ".Tunnel-Password", "is a secret"),
+        ("MS-MPPE-Send-Key = '{user.x}'", ".MS-MPPE-Send-Key", "is a secret"),
         ("NAS-IP-Address = '192.0.2.1'", ".NAS-IP-Address", "may not stand in an Access-Accept"),
         ("Attr-4 = '192.0.2.1'", ".Attr-4", "may not stand in an Access-Accept"),
         ("NAS-Identifier = 'x'", ".NAS-Identifier", "may not stand in an Access-Accept"),
@@ -384,6 +386,7 @@ fn replies_that_cannot_be_sent_are_refused() {
     only(&warnings(&sections), "policies[0].reply.Acct-Interim-Interval", "every 600 s", &sections);
     let sections = reply("Acct-Interim-Interval = '600', Class = ['a', 'b'], Filter-Id = ['c', 'd']");
     assert_eq!(warnings(&sections), Vec::<String>::new());
+    assert_eq!(warnings(&reply("'Tunnel-Password:1' = '{user.x}'")), Vec::<String>::new());
     let sections = reply("Class = 'x', Reply-Message = 'no'") + "outcome = 'deny'";
     only(&faults(&sections), "policies[0].reply.Class", "may not stand in a reject", &sections);
 }

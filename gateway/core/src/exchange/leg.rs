@@ -198,7 +198,7 @@ impl Facts {
         let authorization = Authorization {
             first_factor: first.as_ref().map(|first| first.factor().clone()),
             policy: policy.name.clone(),
-            reply: reply.as_bytes().into(),
+            reply: reply.to_record().into(),
             upn: self.identity.upn.as_str().into(),
         };
         let policy = policies.iter().position(|other| std::ptr::eq(other, policy)).unwrap_or(usize::MAX);
@@ -517,7 +517,7 @@ impl Facts {
         reply: &[u8],
         turn: &mut Turn<'_>,
     ) -> Stage {
-        match Attributes::from_encoded(reply) {
+        match Attributes::from_record(reply) {
             Some(attributes) => self.accept(accept(&self.request.client, first, second, attributes), turn),
             None => self.refuse(Reason::Unexpected, turn),
         }

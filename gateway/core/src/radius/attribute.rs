@@ -120,6 +120,9 @@ pub const NAS_PORT_ID: u8 = 87;
 /// Chargeable-User-Identity (RFC 4372 §2.2).
 pub const CHARGEABLE_USER_IDENTITY: u8 = 89;
 
+/// NAS-Filter-Rule (RFC 4849 §2).
+pub const NAS_FILTER_RULE: u8 = 92;
+
 /// NAS-IPv6-Address (RFC 3162 §2.1).
 pub const NAS_IPV6_ADDRESS: u8 = 95;
 

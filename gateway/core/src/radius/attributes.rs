@@ -1,6 +1,7 @@
 //! The attributes of a packet that we write.
 
 use super::attribute;
+use super::hidden::Hidden;
 use super::packet::{AttributeIter, vendor_attributes};
 use std::fmt;
 
@@ -29,19 +30,22 @@ impl TooLong {
 /// An encoded attribute list under construction, in the order in which it will be sent.
 ///
 /// Message-Authenticator and Proxy-State do not belong here: the packet's encoder writes those itself and leaves out any
-/// that it meets.
+/// that it meets. Values that must be hidden wait here until it does, with zeros in their place.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Attributes(Vec<u8>);
+pub struct Attributes {
+    pub(super) octets: Vec<u8>,
+    pub(super) hidden: Vec<Hidden>,
+}
 
 impl Attributes {
     /// No attributes yet.
     pub const fn new() -> Self {
-        Self(Vec::new())
+        Self { octets: Vec::new(), hidden: Vec::new() }
     }
 
     /// Takes a list over that was encoded before; `None` if the octets are no attribute list.
     pub fn from_encoded(octets: &[u8]) -> Option<Self> {
-        let list = Self(octets.to_vec());
+        let list = Self { octets: octets.to_vec(), hidden: Vec::new() };
         let read: usize = list.iter().map(|attribute| attribute.value.len() + 2).sum();
         (read == octets.len()).then_some(list)
     }
@@ -91,24 +95,36 @@ impl Attributes {
         octets.chunks(LONGEST_VALUE).for_each(|piece| self.write(kind, &[piece]));
     }
 
-    /// Adds what another list holds.
+    /// Adds what another list holds. Rules of NAS-Filter-Rule join those before them.
     pub fn append(&mut self, other: &Self) {
-        self.0.extend_from_slice(&other.0);
+        let mut octets = &*other.octets;
+        if octets.first() == Some(&attribute::NAS_FILTER_RULE) {
+            let rules = other.iter().take_while(|attribute| attribute.kind == attribute::NAS_FILTER_RULE);
+            let rules: Vec<&[u8]> = rules.map(|attribute| attribute.value).collect();
+            let taken: usize = rules.iter().map(|rule| rule.len() + 2).sum();
+            self.push_rule(&rules.concat());
+            octets = octets.get(taken..).unwrap_or_default();
+        }
+        let begin = self.octets.len();
+        self.octets.extend_from_slice(octets);
+        // Before the first of the other's attributes that are copied there were those that were joined.
+        let joined = other.octets.len() - octets.len();
+        self.append_hidden(other, begin, joined);
     }
 
     /// The encoded list.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        &self.octets
     }
 
     /// Whether nothing was added.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.octets.is_empty()
     }
 
     /// Every attribute in order.
     pub fn iter(&self) -> AttributeIter<'_> {
-        AttributeIter::new(&self.0)
+        AttributeIter::new(&self.octets)
     }
 
     /// The values of one vendor's attribute, in order.
@@ -126,8 +142,8 @@ impl Attributes {
     pub(crate) fn write(&mut self, kind: u8, parts: &[&[u8]]) {
         let octets = parts.iter().map(|part| part.len()).sum::<usize>();
         debug_assert!(octets <= LONGEST_VALUE, "the callers check or cut");
-        self.0.extend([kind, u8::try_from(octets + 2).unwrap_or(u8::MAX)]);
-        parts.iter().for_each(|part| self.0.extend_from_slice(part));
+        self.octets.extend([kind, u8::try_from(octets + 2).unwrap_or(u8::MAX)]);
+        parts.iter().for_each(|part| self.octets.extend_from_slice(part));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Packets for human eyes: `Reply-Message = "Enter your code"`, one line for each attribute. Secrets are not shown.
 
-use super::definition::AttributeNumber;
-use super::packet::{Attribute, AttributeIter, vendor_attributes};
+use super::definition::{AttributeNumber, DataType, Layout};
+use super::packet::{Attribute, AttributeIter};
 use super::{Dictionary, Packet, attribute, dictionary};
 use std::borrow::Cow;
 
@@ -23,7 +23,10 @@ pub fn describe_attributes(attributes: AttributeIter<'_>) -> Vec<String> {
 
 /// The same, with the names of a dictionary to which somebody has added.
 pub fn describe_with(dictionary: &Dictionary, attributes: AttributeIter<'_>) -> Vec<String> {
-    numbered(attributes).into_iter().map(|(number, value)| line(dictionary, number, &value)).collect()
+    numbered_with(dictionary, attributes)
+        .into_iter()
+        .map(|(number, value)| line(dictionary, number, &value))
+        .collect()
 }
 
 fn line(dictionary: &Dictionary, number: AttributeNumber, value: &[u8]) -> String {
@@ -35,56 +38,143 @@ fn line(dictionary: &Dictionary, number: AttributeNumber, value: &[u8]) -> Strin
 /// Unpacks vendors' attributes (RFC 2865 §5.26) and the extended formats, and joins what was cut into several long ones
 /// (RFC 6929 §2). What is not in its format stays what it is: an attribute of its type with odd octets.
 pub fn numbered(attributes: AttributeIter<'_>) -> Vec<Numbered<'_>> {
+    unpacked(attributes, &|_| Layout::PLAIN)
+}
+
+/// The same with what a dictionary knows of vendors that write types and lengths in other ways, and of TLVs: what lies within
+/// one takes its place.
+pub fn numbered_with<'a>(dictionary: &Dictionary, attributes: AttributeIter<'a>) -> Vec<Numbered<'a>> {
+    let mut list = Vec::new();
+    for (number, value) in unpacked(attributes, &|vendor| dictionary.layout(vendor)) {
+        if !dictionary.by_number(number).is_some_and(|def| def.data_type == DataType::Tlv)
+            || !inside(dictionary, number, &value, &mut list)
+        {
+            list.push((number, value));
+        }
+    }
+    list
+}
+
+/// Adds what lies within a TLV; whether it was nothing but attributes of known types, and everything was added.
+fn inside(dictionary: &Dictionary, number: AttributeNumber, value: &[u8], list: &mut Vec<Numbered<'_>>) -> bool {
+    let begun = list.len();
+    let mut walk = AttributeIter::new(value);
+    let mut octets = 0;
+    for Attribute { kind, value } in walk.by_ref() {
+        octets += value.len() + 2;
+        let Some(def) = number.inner(kind).and_then(|inner| dictionary.by_number(inner)) else { break };
+        if def.data_type != DataType::Tlv || !inside(dictionary, def.number, value, list) {
+            list.push((def.number, value.to_vec().into()));
+        }
+    }
+    let whole = octets == value.len() && list.len() > begun && walk.next().is_none();
+    if !whole {
+        list.truncate(begun);
+    }
+    whole
+}
+
+fn unpacked<'a>(attributes: AttributeIter<'a>, layout: &dyn Fn(u32) -> Layout) -> Vec<Numbered<'a>> {
     let mut list = Vec::new();
     let mut cut: Option<Cut> = None;
     for Attribute { kind, value } in attributes {
-        // The pieces of one value stand next to each other; anything else between them leaves it unfinished.
-        let begun = cut.take();
-        match (kind, value) {
+        let pieces = match (kind, value) {
             (attribute::LONG_EXTENDED_1 | attribute::LONG_EXTENDED_2, [extended, flags, rest @ ..]) => {
-                let mut whole = match begun {
-                    Some(begun) if begun.kind == kind && begun.extended == *extended => begun,
-                    unfinished => {
-                        list.extend(unfinished.map(Cut::unfinished));
-                        Cut { kind, extended: *extended, value: Vec::new(), broken: false }
-                    }
-                };
-                whole.value.extend_from_slice(rest);
-                let more = flags & 0x80 != 0;
-                // Only a full piece may have another behind it (RFC 6929 §2.2): where one does, nobody knows what was left out.
-                whole.broken |= more && value.len() < LONGEST_VALUE;
-                if !more && whole.broken {
-                    list.push(whole.unfinished());
-                } else if !more {
-                    let number = AttributeNumber::Extended { kind, extended: *extended };
-                    list.push((number, whole.value.into()));
-                } else {
-                    cut = Some(whole);
+                let number = AttributeNumber::Extended { kind, extended: *extended };
+                vec![Piece { number, value: rest, more: Some(flags & 0x80 != 0) }]
+            }
+            (attribute::EXTENDED_1..=attribute::EXTENDED_4, [extended, rest @ ..]) => {
+                vec![Piece::whole(AttributeNumber::Extended { kind, extended: *extended }, rest)]
+            }
+            (attribute::VENDOR_SPECIFIC, _) if let Some(pieces) = of_vendor(value, layout) => pieces,
+            _ => vec![Piece::whole(AttributeNumber::Standard(kind), value)],
+        };
+        for Piece { number, value: piece, more } in pieces {
+            // The pieces of one value stand next to each other; anything else between them leaves it unfinished.
+            let begun = match cut.take() {
+                Some(begun) if begun.number == number && more.is_some() => Some(begun),
+                unfinished => {
+                    list.extend(unfinished.map(Cut::unfinished));
+                    None
                 }
+            };
+            let more = more == Some(true);
+            if !more && begun.is_none() {
+                list.push(of_extended_vendor((number, piece.into())));
                 continue;
             }
-            _ => list.extend(begun.map(Cut::unfinished)),
-        }
-        match (kind, value) {
-            (attribute::EXTENDED_1..=attribute::EXTENDED_4, [extended, rest @ ..]) => {
-                list.push((AttributeNumber::Extended { kind, extended: *extended }, rest.into()));
+            let mut whole = begun.unwrap_or_else(|| Cut { container: kind, number, value: Vec::new(), broken: false });
+            whole.value.extend_from_slice(piece);
+            // Only a full piece may have another behind it (RFC 6929 §2.2): where one does, nobody knows what was left out.
+            whole.broken |= more && value.len() < LONGEST_VALUE;
+            if more {
+                cut = Some(whole);
+            } else if whole.broken {
+                list.push(whole.unfinished());
+            } else {
+                list.push(of_extended_vendor((number, whole.value.into())));
             }
-            (attribute::VENDOR_SPECIFIC, _) if let Some((vendor, inner)) = vendor_attributes(value) => {
-                list.extend(
-                    inner.map(|inner| (AttributeNumber::Vendor { vendor, kind: inner.kind }, inner.value.into())),
-                );
-            }
-            _ => list.push((AttributeNumber::Standard(kind), value.into())),
         }
     }
     list.extend(cut.map(Cut::unfinished));
     list
 }
 
+/// What one attribute holds of a value.
+struct Piece<'a> {
+    number: AttributeNumber,
+    value: &'a [u8],
+    /// In formats of which values may be cut: whether more of it follows.
+    more: Option<bool>,
+}
+
+impl<'a> Piece<'a> {
+    fn whole(number: AttributeNumber, value: &'a [u8]) -> Self {
+        Self { number, value, more: None }
+    }
+}
+
+/// The attributes in a Vendor-Specific, if it is in the form of its vendor from beginning to end.
+fn of_vendor<'a>(value: &'a [u8], layout: &dyn Fn(u32) -> Layout) -> Option<Vec<Piece<'a>>> {
+    let (vendor, mut rest) = value.split_first_chunk::<4>()?;
+    let vendor = u32::from_be_bytes(*vendor);
+    let layout = layout(vendor);
+    let number_of = |octets: &[u8]| octets.iter().fold(0_u32, |number, octet| number << 8 | u32::from(*octet));
+    let mut pieces = Vec::new();
+    while !rest.is_empty() {
+        let (kind, behind) = rest.split_at_checked(layout.kind.into())?;
+        let length = match layout.length {
+            0 => rest.len(),
+            octets => usize::try_from(number_of(behind.get(..octets.into())?)).ok()?,
+        };
+        let (whole, next) = rest.split_at_checked(length)?;
+        let value = whole.get(layout.octets()..)?;
+        let more = layout.continued.then(|| whole.get(layout.octets() - 1).is_some_and(|flags| flags & 0x80 != 0));
+        pieces.push(Piece { number: AttributeNumber::Vendor { vendor, kind: number_of(kind) }, value, more });
+        rest = next;
+    }
+    (!pieces.is_empty()).then_some(pieces)
+}
+
+/// The vendor's attribute in an Extended-Vendor-Specific (RFC 6929 §2.4), if that is what it is.
+fn of_extended_vendor((number, value): Numbered<'_>) -> Numbered<'_> {
+    let AttributeNumber::Extended { kind, extended: attribute::VENDOR_SPECIFIC } = number else {
+        return (number, value);
+    };
+    match value.split_first_chunk::<5>() {
+        Some(([a, b, c, d, own], rest)) if !rest.is_empty() => {
+            let vendor = u32::from_be_bytes([*a, *b, *c, *d]);
+            (AttributeNumber::ExtendedVendor { kind, vendor, number: *own }, rest.to_vec().into())
+        }
+        _ => (number, value),
+    }
+}
+
 /// A long value of which the end has not come yet.
 struct Cut {
-    kind: u8,
-    extended: u8,
+    /// The type octet of the attributes in which it stands.
+    container: u8,
+    number: AttributeNumber,
     value: Vec<u8>,
     /// A piece before the last was not full.
     broken: bool,
@@ -93,7 +183,7 @@ struct Cut {
 impl Cut {
     /// The value, which is not whole, under the number of its container: it must not be taken for a whole one.
     fn unfinished(self) -> Numbered<'static> {
-        (AttributeNumber::Standard(self.kind), self.value.into())
+        (AttributeNumber::Standard(self.container), self.value.into())
     }
 }
 

@@ -3,7 +3,7 @@
 
 pub mod freeradius;
 
-use super::definition::{AttributeDef, AttributeNumber, DataType, Hiding, decimal};
+use super::definition::{AttributeDef, AttributeNumber, DataType, Hiding, Layout, decimal};
 use super::nearest::nearest;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -34,6 +34,10 @@ pub struct Dictionary {
     numbers: HashMap<AttributeNumber, usize>,
     /// A vendor may have several names.
     vendors: Vec<(Cow<'static, str>, u32)>,
+    /// How vendors write types and lengths, where it is not the way of RFC 2865 §5.26.
+    layouts: HashMap<u32, Layout>,
+    /// How many of `attributes` are the product's: what a file says changes none of them.
+    own: usize,
 }
 
 impl Dictionary {
@@ -78,9 +82,14 @@ impl Dictionary {
         self.vendors.iter().find(|(_, vendor)| *vendor == number).map(|(name, _)| &**name)
     }
 
-    /// The number of a vendor.
+    /// The number of a vendor, by its name in any case.
     pub fn vendor_number(&self, name: &str) -> Option<u32> {
-        self.vendors.iter().find(|(known, _)| known == name).map(|(_, number)| *number)
+        self.vendors.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, number)| *number)
+    }
+
+    /// How a vendor writes types and lengths.
+    pub fn layout(&self, vendor: u32) -> Layout {
+        self.layouts.get(&vendor).copied().unwrap_or_default()
     }
 
     /// Every attribute: those of the product in the order of their numbers, then those that were added.
@@ -102,6 +111,22 @@ impl Dictionary {
         Ok(())
     }
 
+    /// Says how a vendor writes types and lengths. That of a vendor of which the product knows attributes stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// The product knows attributes of this vendor, and writes them in another way.
+    pub(crate) fn set_layout(&mut self, vendor: u32, layout: Layout) -> Result<(), &'static str> {
+        if self.layout(vendor) == layout {
+            return Ok(());
+        }
+        if self.attributes.iter().take(self.own).any(|def| def.number.vendor() == Some(vendor)) {
+            return Err("the vendor's attributes have another form already");
+        }
+        self.layouts.insert(vendor, layout);
+        Ok(())
+    }
+
     /// Adds an attribute. What is known of a number already stays: another name for it means the same attribute, with the type
     /// and the protection that it has, so that no file can make a secret printable.
     ///
@@ -109,11 +134,7 @@ impl Dictionary {
     ///
     /// The name means another attribute already, or the attribute cannot be.
     pub fn add(&mut self, def: AttributeDef) -> Result<(), &'static str> {
-        check_name(&def.name)?;
-        let tagged = matches!(def.data_type, DataType::Integer | DataType::Enum | DataType::Text | DataType::String);
-        if def.has_tag && !tagged {
-            return Err("only integer, enum, text and string may have a tag");
-        }
+        check(&def)?;
         match self.by_name(&def.name) {
             Some(known) if known.number == def.number => return Ok(()),
             Some(_) => return Err("the name means another attribute already"),
@@ -123,30 +144,77 @@ impl Dictionary {
             Some(known) => AttributeDef { name: def.name, ..known.clone() },
             None => def,
         };
+        self.place(def);
+        Ok(())
+    }
+
+    /// Adds an attribute of a file in which later lines count more than those before them, as FreeRADIUS reads it: a name has the
+    /// type that its own line gives it, and a number is shown by its last name. What the product knows stays, and no name makes
+    /// what is secret under another printable.
+    ///
+    /// # Errors
+    ///
+    /// The name means another attribute already, or the attribute cannot be.
+    pub(crate) fn add_later(&mut self, mut def: AttributeDef) -> Result<(), &'static str> {
+        check(&def)?;
+        let before = self.numbers.get(&def.number).copied();
+        if let Some(known) = before.and_then(|place| self.attributes.get(place)) {
+            if def.hiding == Hiding::Open {
+                def.hiding = known.hiding;
+            }
+            if known.is_numeric() && def.is_numeric() {
+                def.values.clone_from(&known.values);
+                // An integer becomes an enum with its first named value.
+                if def.data_type == DataType::Integer && !def.values.is_empty() {
+                    def.data_type = DataType::Enum;
+                }
+            }
+        }
+        match self.names.get(&def.name.to_ascii_lowercase()).copied() {
+            None => {
+                let number = def.number;
+                let place = self.place(def);
+                if before.is_none_or(|before| before >= self.own) {
+                    self.numbers.insert(number, place);
+                }
+                Ok(())
+            }
+            Some(place) => match self.attributes.get_mut(place) {
+                Some(known) if known.number != def.number => Err("the name means another attribute already"),
+                Some(known) if place >= self.own => {
+                    *known = AttributeDef { name: std::mem::take(&mut known.name), ..def };
+                    Ok(())
+                }
+                _ => Ok(()),
+            },
+        }
+    }
+
+    fn place(&mut self, def: AttributeDef) -> usize {
         let place = self.attributes.len();
         self.names.insert(def.name.to_ascii_lowercase(), place);
         self.numbers.entry(def.number).or_insert(place);
         self.attributes.push(def);
-        Ok(())
+        place
     }
 
-    /// Names a value of an attribute; an integer with named values is an enum. A value that has a name keeps it for printing.
+    /// Names a value of an attribute, whatever its name; an integer with named values is an enum. A value that has a name keeps it
+    /// for printing.
     ///
     /// # Errors
     ///
     /// There is no such attribute, its values are no numbers, or the name means another value of it.
     pub fn add_value(&mut self, attribute: &str, name: Cow<'static, str>, number: u32) -> Result<(), &'static str> {
-        let place = self.names.get(&attribute.to_ascii_lowercase()).ok_or("the attribute is not named above")?;
-        let def = self.attributes.get_mut(*place).ok_or("the attribute is not named above")?;
-        match def.data_type {
-            DataType::Enum => {}
-            DataType::Integer => def.data_type = DataType::Enum,
-            _ => return Err("the attribute is no number"),
+        let place = *self.names.get(&attribute.to_ascii_lowercase()).ok_or("the attribute is not named above")?;
+        let def = self.attributes.get_mut(place).ok_or("the attribute is not named above")?;
+        if !def.is_numeric() {
+            return Err("the attribute is no number");
         }
-        match def.values.iter().find(|known| known.0.eq_ignore_ascii_case(&name)) {
-            Some((_, known)) if *known == number => {}
-            Some(_) => return Err("the name means another value already"),
-            None => def.values.push((name, number)),
+        let shown = self.numbers.get(&def.number).copied().filter(|shown| *shown != place);
+        name_value(def, name.clone(), number)?;
+        if let Some(shown) = shown.and_then(|shown| self.attributes.get_mut(shown)).filter(|def| def.is_numeric()) {
+            // Where the other name has another value of this name, it keeps it.
+            let _ = name_value(shown, name, number);
         }
         Ok(())
     }
@@ -167,8 +235,31 @@ impl Dictionary {
         let names = attributes.iter().enumerate().map(|(place, def)| (def.name.to_ascii_lowercase(), place)).collect();
         let numbers = attributes.iter().enumerate().map(|(place, def)| (def.number, place)).collect();
         let vendors = vendors.into_iter().map(|(name, number)| (name.into(), number)).collect();
-        (Self { attributes, names, numbers, vendors }, faults)
+        let own = attributes.len();
+        (Self { attributes, names, numbers, vendors, layouts: HashMap::new(), own }, faults)
     }
+}
+
+fn name_value(def: &mut AttributeDef, name: Cow<'static, str>, number: u32) -> Result<(), &'static str> {
+    if def.data_type == DataType::Integer {
+        def.data_type = DataType::Enum;
+    }
+    match def.values.iter().find(|known| known.0.eq_ignore_ascii_case(&name)) {
+        Some((_, known)) if *known == number => {}
+        Some(_) => return Err("the name means another value already"),
+        None => def.values.push((name, number)),
+    }
+    Ok(())
+}
+
+/// Whether there can be such an attribute.
+fn check(def: &AttributeDef) -> Result<(), &'static str> {
+    check_name(&def.name)?;
+    let tagged = matches!(def.data_type, DataType::Integer | DataType::Enum | DataType::Text | DataType::String);
+    if def.has_tag && !tagged {
+        return Err("only integer, enum, text and string may have a tag");
+    }
+    Ok(())
 }
 
 /// The dictionary while its files are read.
@@ -248,6 +339,7 @@ impl Reading {
             data_type,
             has_tag,
             hiding,
+            layout: Layout::PLAIN,
             values: Vec::new(),
         });
         Ok(())
@@ -320,7 +412,7 @@ mod tests {
     #[test]
     fn a_line_that_cannot_be_read_is_told_and_left_out() {
         let wrong = "attribute A 1 text\nnonsense\nattribute A 2 text\nattribute B 1 text\nattribute C 3 blob\n\
-            attribute D 240.1 text\nattribute E Nobody:1 text\nattribute F 4 text loud\nattribute G 5 ipv4addr tag\n\
+            attribute D 240.0 text\nattribute E Nobody:1 text\nattribute F 4 text loud\nattribute G 5 ipv4addr tag\n\
             value A One 1\nvalue Z One 1\nattribute H 6 enum\nvalue H One 1\nvalue H Uno 1\nvalue H 2 2\nvendor V x\n\
             vendor V 1\nvendor W 1\nattribute H-\u{e9} 7 text\nattribute Attr-9 9 text";
         let (dictionary, faults) = Dictionary::read(&[("f", wrong)]);

@@ -7,10 +7,10 @@ use crate::secret::Secret;
 use zeroize::Zeroizing;
 
 /// The longest password that User-Password carries, in octets.
-const LONGEST_PASSWORD: usize = 128;
+pub(super) const LONGEST_PASSWORD: usize = 128;
 
 /// The longest value that a salted attribute carries: 253 less a tag, the salt and its length octet, in whole blocks.
-const LONGEST_SALTED: usize = 239;
+pub(super) const LONGEST_SALTED: usize = 239;
 
 /// Hides a password for User-Password. Octets of zero at its end do not survive: they are the padding.
 ///
@@ -66,6 +66,25 @@ pub fn reveal_salted(hidden: &[u8], secret: &SharedSecret, authenticator: &[u8; 
     let (length, value) = clear.split_first()?;
     let (value, padding) = value.split_at_checked(usize::from(*length))?;
     (padding.len() < 16 && hidden.len().is_multiple_of(16)).then(|| Secret::new(value.to_vec()))
+}
+
+/// The longest value that Ascend's way of hiding carries.
+pub(super) const LONGEST_ASCEND: usize = 16;
+
+/// Hides a value as Ascend-Send-Secret is hidden: under MD5(authenticator, secret), in 16 octets whatever its length.
+///
+/// # Errors
+///
+/// The value is longer than 16 octets.
+pub(super) fn hide_ascend(
+    value: &[u8],
+    secret: &SharedSecret,
+    authenticator: &[u8; 16],
+) -> Result<Vec<u8>, TooLong> {
+    TooLong::check("hidden value", value.len(), LONGEST_ASCEND)?;
+    let mut hidden = secret.digest_before_secret(authenticator);
+    hidden.iter_mut().zip(value).for_each(|(octet, clear)| *octet ^= clear);
+    Ok(hidden.to_vec())
 }
 
 /// Each block is covered by MD5(secret, block before it); the first by MD5(secret, `seed`).

@@ -11,7 +11,7 @@ use crate::secret;
 /// clients reckon with zeros and take one that is made as RFC 3579 §3.2 says for a forgery. The Response Authenticator proves it
 /// (RFC 2866 §3). What answers other codes, Status-Server among them, carries one if the request did.
 ///
-/// The same arguments always give the same octets, as RFC 5080 §2.2.2 wants for duplicates.
+/// The same arguments always give the same octets, as RFC 5080 §2.2.2 wants for duplicates; those of hidden values too.
 ///
 /// # Errors
 ///
@@ -22,6 +22,7 @@ pub fn encode_reply(
     attributes: &Attributes,
     secret: &SharedSecret,
 ) -> Result<Vec<u8>, TooLong> {
+    let attributes = attributes.sealed(secret, request.authenticator(), request.bytes())?;
     let accounting = request.code() == Code::ACCOUNTING_REQUEST;
     let protected = code.answers_access() || (request.has_message_authenticator() && !accounting);
     let proxies = request.attributes().filter(|attribute| attribute.kind == attribute::PROXY_STATE);
@@ -49,7 +50,9 @@ pub fn encode_request(
     secret: &SharedSecret,
     message_authenticator: bool,
 ) -> Result<Vec<u8>, TooLong> {
+    // What is hidden in a packet whose authenticator is made of it is hidden with zeros in its place.
     let authenticator = if code.signs_itself() { [0; 16] } else { authenticator };
+    let attributes = attributes.sealed(secret, &authenticator, &authenticator)?;
     let mut packet = assemble(code, identifier, &authenticator, message_authenticator, attributes.iter())?;
     if message_authenticator {
         sign_message(&mut packet, secret);

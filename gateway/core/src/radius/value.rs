@@ -3,12 +3,12 @@
 //! What is written in a configuration is read strictly. What came from the network is always printable, on one line: a
 //! value that does not fit its type is shown in hexadecimal.
 
-use super::definition::{AttributeDef, AttributeNumber, DataType, Hiding, decimal};
+use super::TooLong;
+use super::definition::{AttributeDef, DataType, decimal};
 use super::nearest::nearest;
-use super::{Attributes, TooLong, attribute};
 use ipnet::{Ipv4Net, Ipv6Net};
 use std::fmt::Write;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Why a text is no value for an attribute. Names the attribute; shows the text only where it may be shown.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,12 +63,6 @@ pub enum ValueError {
         /// By how much.
         fault: TooLong,
     },
-    /// The attribute must be hidden with the shared secret and the packet's authenticator, so plain octets cannot be sent.
-    #[error("{attribute} is hidden with the shared secret on the wire and cannot be given as a plain value")]
-    MustBeHidden {
-        /// The attribute's name.
-        attribute: String,
-    },
 }
 
 fn suggestion(meant: Option<&str>) -> String {
@@ -84,9 +78,13 @@ impl AttributeDef {
     ///
     /// The text does not describe a value of this attribute.
     pub fn encode_value(&self, text: &str) -> Result<Vec<u8>, ValueError> {
-        let octets = self.encode_untagged(text)?;
+        let mut octets = self.encode_untagged(text)?;
         if octets.is_empty() {
             return Err(ValueError::Empty { attribute: self.name.to_string() });
+        }
+        if self.has_tag && self.is_hidden() {
+            // The tag is always there (RFC 2868 §3.5): no first octet could be told from one once it is hidden.
+            octets.insert(0, 0);
         }
         self.check_length(octets.len()).map_err(|fault| self.too_long(fault))?;
         Ok(octets)
@@ -115,7 +113,7 @@ impl AttributeDef {
     fn encode_untagged(&self, text: &str) -> Result<Vec<u8>, ValueError> {
         let expected = |expected| self.unreadable(text, expected);
         Ok(match self.data_type {
-            DataType::Text if self.has_tag && text.bytes().next().is_some_and(|first| first <= 0x1f) => {
+            DataType::Text if self.has_tag && !self.is_hidden() && text.bytes().next().is_some_and(|first| first <= 0x1f) => {
                 // Such an octet would be taken for the tag (RFC 2868 §3.3), so the unused tag stands before it.
                 [&[0], text.as_bytes()].concat()
             }
@@ -125,10 +123,33 @@ impl AttributeDef {
                 self.encode_integer(text, number)?
             }
             DataType::Enum => {
-                let named = self.values.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
-                let number = named.map(|(_, number)| *number).or_else(|| decimal(text).ok());
+                let number = self.named(text).or_else(|| decimal(text).ok());
                 self.encode_integer(text, number.ok_or_else(|| self.unknown_name(text))?)?
             }
+            DataType::Byte => {
+                let number = self.named(text).or_else(|| decimal(text).ok());
+                let number = number.and_then(|number| u8::try_from(number).ok());
+                vec![number.ok_or_else(|| self.no_number(text, "a number from 0 to 255"))?]
+            }
+            DataType::Short => {
+                let number = self.named(text).or_else(|| decimal(text).ok());
+                let number = number.and_then(|number| u16::try_from(number).ok());
+                number.ok_or_else(|| self.no_number(text, "a number from 0 to 65535"))?.to_be_bytes().to_vec()
+            }
+            DataType::Signed => {
+                let digits = text.strip_prefix('-').unwrap_or(text);
+                let plain = !digits.is_empty() && digits.bytes().all(|octet| octet.is_ascii_digit());
+                let number = plain.then(|| text.parse::<i32>().ok().map(i32::to_be_bytes)).flatten();
+                let number = self.named(text).map(u32::to_be_bytes).or(number);
+                number.ok_or_else(|| self.no_number(text, "a number from -2147483648 to 2147483647"))?.to_vec()
+            }
+            DataType::Ether => {
+                read_ether(text).ok_or_else(|| expected("an Ethernet address such as 00:00:5e:00:53:01"))?
+            }
+            DataType::ComboIp => match text.parse::<IpAddr>().map_err(|_| expected("an IPv4 or IPv6 address"))? {
+                IpAddr::V4(address) => address.octets().to_vec(),
+                IpAddr::V6(address) => address.octets().to_vec(),
+            },
             DataType::Time => {
                 let seconds = decimal::<u32>(text).map_err(|_| expected("a number of seconds since 1970"))?;
                 seconds.to_be_bytes().to_vec()
@@ -158,10 +179,32 @@ impl AttributeDef {
             }
             DataType::Ifid => read_ifid(text).ok_or_else(|| expected("four groups such as 200:5eff:fe00:5301"))?,
             DataType::String if !text.starts_with("0x") => text.as_bytes().to_vec(),
-            DataType::String | DataType::Concat | DataType::Tlv | DataType::Vsa | DataType::Evs => {
-                read_hex(text).ok_or_else(|| expected("octets in hexadecimal such as 0x00ff"))?
+            DataType::Filter if !text.starts_with("0x") => {
+                super::filter::encode(text).map_err(expected)?
+            }
+            DataType::String
+            | DataType::Concat
+            | DataType::Tlv
+            | DataType::Vsa
+            | DataType::Evs
+            | DataType::Filter => {
+                read_prefixed_hex(text).ok_or_else(|| expected("octets in hexadecimal such as 0x00ff"))?
             }
         })
+    }
+
+    /// The number that a value of this name has.
+    fn named(&self, text: &str) -> Option<u32> {
+        self.values.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, number)| *number)
+    }
+
+    /// What is wrong with a text that is neither a name nor a number that fits.
+    fn no_number(&self, text: &str, expected: &'static str) -> ValueError {
+        if self.values.is_empty() || decimal::<u64>(text).is_ok() {
+            self.unreadable(text, expected)
+        } else {
+            self.unknown_name(text)
+        }
     }
 
     fn encode_integer(&self, text: &str, number: u32) -> Result<Vec<u8>, ValueError> {
@@ -211,7 +254,7 @@ impl AttributeDef {
             DataType::Integer => self.integer(value)?.to_string(),
             DataType::Enum => {
                 let number = self.integer(value)?;
-                self.value_name(number).map_or_else(|| number.to_string(), str::to_owned)
+                self.printed(number)
             }
             DataType::Time => u32::from_be_bytes(value.try_into().ok()?).to_string(),
             DataType::Integer64 => u64::from_be_bytes(value.try_into().ok()?).to_string(),
@@ -242,47 +285,33 @@ impl AttributeDef {
                 let plain = !text.is_empty() && !text.starts_with("0x") && !text.chars().any(char::is_control);
                 plain.then(|| format!("{text:?}"))?
             }
-            DataType::Concat | DataType::Tlv | DataType::Vsa | DataType::Evs => return None,
+            DataType::Byte => self.printed(<[u8; 1]>::try_from(value).ok()?[0].into()),
+            DataType::Short => self.printed(u16::from_be_bytes(value.try_into().ok()?).into()),
+            DataType::Signed => {
+                let number = i32::from_be_bytes(value.try_into().ok()?);
+                self.value_name(number.cast_unsigned()).map_or_else(|| number.to_string(), str::to_owned)
+            }
+            DataType::Ether => {
+                let octets = <[u8; 6]>::try_from(value).ok()?.map(|octet| format!("{octet:02x}"));
+                octets.join(":")
+            }
+            DataType::ComboIp => match (<[u8; 4]>::try_from(value), <[u8; 16]>::try_from(value)) {
+                (Ok(address), _) => Ipv4Addr::from(address).to_string(),
+                (_, Ok(address)) => Ipv6Addr::from(address).to_string(),
+                _ => return None,
+            },
+            DataType::Concat | DataType::Tlv | DataType::Vsa | DataType::Evs | DataType::Filter => return None,
         })
     }
 
+    fn printed(&self, number: u32) -> String {
+        self.value_name(number).map_or_else(|| number.to_string(), str::to_owned)
+    }
+
     /// The number, which is 24 bits long behind a tag.
-    fn integer(&self, value: &[u8]) -> Option<u32> {
+    pub(crate) fn integer(&self, value: &[u8]) -> Option<u32> {
         let number = u32::from_be_bytes(value.try_into().ok()?);
         Some(if self.has_tag { number & 0x00ff_ffff } else { number })
-    }
-}
-
-impl Attributes {
-    /// Adds an attribute with a value from [`AttributeDef::encode_value`], in the format that its number asks for.
-    ///
-    /// # Errors
-    ///
-    /// The value is too long, or must be hidden first ([`super::hide_salted`]); nothing was added.
-    pub fn push_def(&mut self, def: &AttributeDef, value: &[u8]) -> Result<(), ValueError> {
-        if matches!(def.hiding, Hiding::Password | Hiding::Salted) {
-            return Err(ValueError::MustBeHidden { attribute: def.name.to_string() });
-        }
-        def.check_length(value.len()).map_err(|fault| def.too_long(fault))?;
-        match def.number {
-            AttributeNumber::Standard(kind) => value.chunks(253).for_each(|piece| self.write(kind, &[piece])),
-            AttributeNumber::Vendor { vendor, kind } => {
-                self.push_vendor(vendor, kind, value).map_err(|fault| def.too_long(fault))?;
-            }
-            AttributeNumber::Extended {
-                kind: kind @ (attribute::LONG_EXTENDED_1 | attribute::LONG_EXTENDED_2),
-                extended,
-            } => {
-                // All pieces but the last say that there is more (RFC 6929 §2.2).
-                let mut pieces = value.chunks(251).peekable();
-                while let Some(piece) = pieces.next() {
-                    let flags = if pieces.peek().is_some() { 0x80 } else { 0 };
-                    self.write(kind, &[&[extended, flags], piece]);
-                }
-            }
-            AttributeNumber::Extended { kind, extended } => self.write(kind, &[&[extended], value]),
-        }
-        Ok(())
     }
 }
 
@@ -315,12 +344,28 @@ fn print_hex(octets: &[u8]) -> String {
 }
 
 /// Reads `0x…`, two digits to the octet.
-fn read_hex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.strip_prefix("0x")?.as_bytes();
+fn read_prefixed_hex(text: &str) -> Option<Vec<u8>> {
+    read_hex(text.strip_prefix("0x")?)
+}
+
+/// Reads hexadecimal, two digits to the octet.
+pub(super) fn read_hex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes();
     let (pairs, rest) = digits.as_chunks::<2>();
     let digit = |octet: u8| char::from(octet).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let octet = |[high, low]: &[u8; 2]| Some(digit(*high)? << 4 | digit(*low)?);
     rest.is_empty().then(|| pairs.iter().map(octet).collect())?
+}
+
+/// Reads six octets in hexadecimal, with colons or hyphens between them.
+fn read_ether(text: &str) -> Option<Vec<u8>> {
+    let sign = if text.contains('-') { '-' } else { ':' };
+    let octet = |octet: &str| {
+        let hex = (1..=2).contains(&octet.len()) && octet.bytes().all(|octet| octet.is_ascii_hexdigit());
+        u8::from_str_radix(octet, 16).ok().filter(|_| hex)
+    };
+    let octets = text.split(sign).map(octet).collect::<Option<Vec<u8>>>()?;
+    (octets.len() == 6).then_some(octets)
 }
 
 /// Reads the four groups of an interface identifier (RFC 8044 §3.7).
@@ -335,7 +380,7 @@ fn read_ifid(text: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::dictionary;
+    use super::super::{AttributeNumber, Attributes, dictionary};
     use super::*;
     use proptest::prelude::*;
 
@@ -446,8 +491,6 @@ mod tests {
         let pieces: Vec<(u8, usize)> = long.iter().map(|piece| (piece.value[1], piece.value.len())).collect();
         assert_eq!(pieces, [(0x80, 253), (0, 51)]);
 
-        let refused = attributes.push_def(def("MS-MPPE-Send-Key"), &[0; 16]).unwrap_err();
-        assert_eq!(refused, ValueError::MustBeHidden { attribute: "MS-MPPE-Send-Key".to_owned() });
         attributes.push_def(def("Frag-Status"), &[0; 253]).unwrap_err();
         assert_eq!(attributes.iter().count(), 4);
     }
