@@ -184,6 +184,14 @@ impl Setup {
         self
     }
 
+    /// Names attributes by these dictionary files.
+    #[must_use]
+    pub fn dictionaries(mut self, files: &[&str]) -> Self {
+        let files: Vec<Value> = files.iter().map(|file| (*file).into()).collect();
+        self.config.insert("dictionaries".into(), files.into());
+        self
+    }
+
     /// Replaces the policies by these, in TOML.
     #[must_use]
     pub fn policies(mut self, policies: &str) -> Self {

@@ -1,6 +1,7 @@
 //! An operator ends and changes sessions through the NAS that reported them (RFC 5176), and asks the node by its socket.
 
-use gateway_core::radius::{Packet, attribute};
+use gateway_core::radius::{Packet, SharedSecret, attribute, reveal_salted};
+use gateway_core::secret::Secret;
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -17,23 +18,22 @@ struct Site {
 }
 
 fn site(manner: Manner) -> Site {
-    site_with(manner, "200ms", 16)
+    site_with(manner, "200ms", |setup| setup)
 }
 
-fn site_with(manner: Manner, timeout: &str, connections: i64) -> Site {
+fn site_with(manner: Manner, timeout: &str, more: impl FnOnce(Setup) -> Setup) -> Site {
     let nas = DaeNas::start(SECRET, manner);
     let address = own_address();
     let accounting = SocketAddr::from((address, free_udp_port(address)));
     let mut dae = Table::new();
     dae.insert("port".into(), i64::from(nas.port()).into());
     dae.insert("timeout".into(), timeout.into());
-    let gateway = Setup::new()
+    let setup = Setup::new()
         .user("alice", "wonderland")
         .of_client(NAS, "dynamic_authorization", dae)
         .set("accounting.listen", vec![accounting.to_string()])
-        .set("accounting.folder", "accounting")
-        .set("limits.control_connections", connections)
-        .start();
+        .set("accounting.folder", "accounting");
+    let gateway = more(setup).start();
     Site { gateway, nas, accounting }
 }
 
@@ -121,6 +121,26 @@ fn a_session_is_changed() {
 }
 
 #[test]
+fn secrets_of_orders_are_hidden() {
+    let ascend = "/usr/share/freeradius/dictionary.ascend";
+    let site = site_with(Manner::Obeys, "200ms", |setup| setup.dictionaries(&[ascend]));
+    site.begin("alice", "s-1");
+    let secrets = ["--attribute", "Ascend-Send-Secret=hunter2", "--attribute", "Tunnel-Password:3=hunter2"];
+    let (output, text) = site.run(&[&["coa", "--session", "s-1"][..], &secrets].concat());
+    assert!(output.status.success(), "{text}");
+    let received = site.nas.received();
+    assert!(!received[0].windows(7).any(|octets| octets == b"hunter2"));
+    let request = Packet::parse(&received[0]).unwrap();
+    let secret = SharedSecret::new(Secret::new(SECRET.as_bytes().to_vec()));
+    let tunnel = request.first(attribute::TUNNEL_PASSWORD).unwrap();
+    assert_eq!(tunnel[0], 3);
+    assert_eq!(reveal_salted(&tunnel[1..], &secret, &[0; 16]).unwrap().expose(), b"hunter2");
+    assert_eq!(request.vendor(529, 214).next().unwrap().len(), 16);
+    let (_, text) = site.run(&["coa", "--session", "s-1", "--attribute", "Tunel-Password=hunter2"]);
+    assert!(text.contains("did you mean Tunnel-Password") && !text.contains("hunter2"), "{text}");
+}
+
+#[test]
 fn errors_say_what_to_do() {
     let mut site = site(Manner::Obeys);
     let (output, text) = site.run(&["disconnect", "--user", "nobody"]);
@@ -138,7 +158,7 @@ fn errors_say_what_to_do() {
 #[test]
 fn operators_beyond_the_limit_are_told_and_counted() {
     // A NAS that says nothing, so that a command takes its time.
-    let site = site_with(Manner::Silent, "2s", 1);
+    let site = site_with(Manner::Silent, "2s", |setup| setup.set("limits.control_connections", 1));
     site.begin("alice", "s-1");
     std::thread::scope(|scope| {
         let long = scope.spawn(|| site.run(&["disconnect", "--user", "alice"]));

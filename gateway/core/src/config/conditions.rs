@@ -10,6 +10,7 @@ use super::{
     networks::networks,
     policies::{RawPolicy, References, Values},
     report::Report,
+    unseen,
 };
 use crate::identity::{lower, nfc};
 use crate::policy::{Claim, Conditions, Hours, Matcher, Test};
@@ -58,6 +59,11 @@ impl RawPolicy {
             for (position, _) in texts.iter().enumerate().filter(|(_, text)| text.trim() != **text || text.is_empty()) {
                 let remedy = "Remove it, or the white space around it.";
                 report.fault(at(key, position), "is empty, or has white space around it", remedy);
+            }
+        }
+        for (key, texts) in texts {
+            for (position, text) in texts.iter().enumerate() {
+                unseen::warn(report, &at(key, position), "the name", text.trim().as_bytes());
             }
         }
         if references.identity.strip_realm && !self.realms.is_empty() {

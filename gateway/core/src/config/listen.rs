@@ -1,10 +1,11 @@
 //! `[listen]`: where packets come in.
 
+use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
-use super::{networks::socket_address, report::Report, units::Size};
+use super::{Client, networks::socket_address, report::Report, units::Size};
 
 /// Where RADIUS packets come in.
 ///
@@ -81,6 +82,21 @@ impl RawListen {
             receive_buffer: buffer(report, "listen.receive_buffer", self.receive_buffer),
             send_buffer: buffer(report, "listen.send_buffer", self.send_buffer),
         }
+    }
+}
+
+/// Warns of clients from which no packet can come, because nothing listens on their kind of addresses: each socket takes either,
+/// `[::]` no IPv4. `path` is the list of addresses.
+pub(super) fn warn_of_unheard(report: &mut Report, path: &str, addresses: &[SocketAddr], clients: &[Arc<Client>]) {
+    if addresses.is_empty() {
+        return;
+    }
+    let unheard = |net: &IpNet| !addresses.iter().any(|address| address.is_ipv4() == net.addr().is_ipv4());
+    let found = clients.iter().find_map(|client| Some((client, client.networks.iter().find(|net| unheard(net))?)));
+    if let Some((client, net)) = found {
+        let (kind, all) = if net.addr().is_ipv4() { ("IPv4", "0.0.0.0") } else { ("IPv6", "[::]") };
+        let problem = format!("nothing listens on {kind}, so that packets of `{}` ({net}) never come in", client.name);
+        report.warn(path, problem, format!("Add an {kind} address with its port, or {all} for every one of them."));
     }
 }
 

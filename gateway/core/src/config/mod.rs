@@ -37,6 +37,7 @@ mod secrets;
 mod telemetry;
 mod terms;
 mod units;
+mod unseen;
 
 pub use accounting::{Accounting, FileSink, ForwardSink, RawAccounting};
 pub use admin::{Admin, RawAdmin};
@@ -272,6 +273,10 @@ impl Raw {
         let health = self.health.check(report, around, &first_factors, &policies, &Rules::from(&identity));
         let state_dir = around.resolve(self.state_dir.as_deref().unwrap_or(Path::new("")));
         let accounting = self.accounting.check(report, around, &state_dir);
+        let listen = self.listen.check(report);
+        let clients = clients::check(&self.clients, report, around, &client_references, accounting.max_sessions);
+        listen::warn_of_unheard(report, "listen.authentication", &listen.authentication, &clients);
+        listen::warn_of_unheard(report, "accounting.listen", &accounting.listen, &clients);
         let config = Config {
             state_dir,
             reload_on_change: self.reload_on_change.unwrap_or(true),
@@ -279,8 +284,8 @@ impl Raw {
                 report.within("drain_deadline", &deadline, Span::secs(1), Span::secs(600));
                 deadline.0
             }),
-            listen: self.listen.check(report),
-            clients: clients::check(&self.clients, report, around, &client_references, accounting.max_sessions),
+            listen,
+            clients,
             first_factors: first_factor::check(&self.first_factor, report, around, &first_factors),
             second_factors: second_factor::check(&self.second_factor, report, around, &second_factors),
             policy_index: policy::Index::new(&policies),

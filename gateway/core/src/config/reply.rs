@@ -140,9 +140,7 @@ fn refusal(def: &AttributeDef, outcome: Outcome, data: bool) -> Option<(&'static
             "is a secret, and none may stand in the file",
             "Take it from the data of users or groups, such as {user.tunnel_password}; it is sent hidden.",
         )),
-        _ if def.is_secret() && !def.is_hidden() => {
-            Some(("is a secret, and would be sent as it is", "Remove it."))
-        }
+        _ if def.is_secret() && !def.is_hidden() => Some(("is a secret, and would be sent as it is", "Remove it.")),
         AttributeNumber::Standard(attribute::REPLY_MESSAGE) => None,
         _ if outcome == Outcome::Deny => {
             Some(("may not stand in a reject (RFC 2865 §5.44)", "Remove it; only Reply-Message may."))

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Surroundings, report::Report};
+use super::{Surroundings, report::Report, unseen};
 use crate::secret::Secret;
 
 /// Where secrets come from. The edge implements it; an error is a clause that says what failed and never shows content.
@@ -50,7 +50,10 @@ pub(super) fn fetch(
             report.fault(path, "the secret is empty", "Put 32 or more random characters there: openssl rand -hex 32.");
             None
         }
-        Ok(secret) => Some((path, secret)),
+        Ok(secret) => {
+            unseen::warn(report, &path, "the secret", secret.expose());
+            Some((path, secret))
+        }
         Err(problem) => {
             report.fault(path, problem, "Correct the reference, or put the secret where it leads.");
             None

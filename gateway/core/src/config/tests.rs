@@ -240,6 +240,23 @@ fn warnings_of_every_kind() {
         (client("").replace("a-long-and-random-one", &"a".repeat(20)), "clients[0].secret_file", "repeats"),
         (client("previous_secret_env = 'short'"), "clients[0].previous_secret_env", "shorter than 12"),
         (
+            client("").replace("random-one", "random-one "),
+            "clients[0].secret_file",
+            "a space at its beginning or its end",
+        ),
+        (client("").replace("random-one", "random\u{200b}-one"), "clients[0].secret_file", "without width"),
+        ("[[policies]]\nname = 'a'\ngroups = ['st\u{a0}aff']".into(), "policies[0].groups[0]", "not the usual one"),
+        (
+            client("") + "[listen]\nauthentication = ['[::]:1812']\n",
+            "listen.authentication",
+            "nothing listens on IPv4, so that packets of `vpn` (192.0.2.10/32) never come in",
+        ),
+        (
+            client("").replace("192.0.2.10", "2001:db8::10") + "[listen]\nauthentication = ['0.0.0.0:1812']\n",
+            "listen.authentication",
+            "nothing listens on IPv6",
+        ),
+        (
             client("previous_secret_env = 'a-long-and-random-one'"),
             "clients[0].previous_secret_env",
             "the previous secret is the current one",
@@ -389,6 +406,20 @@ fn replies_that_cannot_be_sent_are_refused() {
     assert_eq!(warnings(&reply("'Tunnel-Password:1' = '{user.x}'")), Vec::<String>::new());
     let sections = reply("Class = 'x', Reply-Message = 'no'") + "outcome = 'deny'";
     only(&faults(&sections), "policies[0].reply.Class", "may not stand in a reject", &sections);
+}
+
+#[test]
+fn rules_of_a_list_are_joined() {
+    let long = "x".repeat(300);
+    let lines =
+        format!("Filter-Id = 'a', NAS-Filter-Rule = ['permit in ip', 'deny', '{long}'], Session-Timeout = '60'");
+    let (config, warnings) = check(&reply(&lines)).unwrap();
+    assert_eq!(warnings, []);
+    let crate::policy::Reply::Fixed(reply) = &config.policies[0].reply else { panic!("nothing is left to be made") };
+    let lengths: Vec<(u8, usize)> = reply.iter().map(|attribute| (attribute.kind, attribute.value.len())).collect();
+    assert_eq!(lengths, [(11, 1), (92, 253), (92, 65), (27, 4)]);
+    let rules: Vec<u8> = reply.iter().filter(|rule| rule.kind == 92).flat_map(|rule| rule.value.to_vec()).collect();
+    assert_eq!(rules, format!("permit in ip\0deny\0{long}").as_bytes());
 }
 
 #[test]

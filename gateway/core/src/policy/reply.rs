@@ -223,6 +223,20 @@ mod tests {
     }
 
     #[test]
+    fn secrets_and_rules_come_from_data() {
+        let items = [
+            made("NAS-Filter-Rule", None, "{user.rule}"),
+            made("NAS-Filter-Rule", None, "deny"),
+            made("Tunnel-Password", Some(1), "{user.tunnel}"),
+        ];
+        let shown = render(items, &[("rule", "permit"), ("tunnel", "hunter2")]).unwrap();
+        assert_eq!(shown, ["NAS-Filter-Rule = \"permit\\0deny\"", "Tunnel-Password:1 = [secret]"]);
+        let items = [made("Tunnel-Password", Some(1), "{user.tunnel}")];
+        let fault = render(items, &[("tunnel", &"x".repeat(240))]).unwrap_err();
+        assert_eq!(fault.problem, "Tunnel-Password: hidden value of 240 octets; at most 239 fit");
+    }
+
+    #[test]
     fn what_cannot_be_made_names_its_attribute() {
         let fault = |items: Vec<Item>, data: &[(&str, &str)]| {
             let fault = render(items, data).unwrap_err();

@@ -387,8 +387,20 @@ mod tests {
 
     #[test]
     fn numbers_are_strict() {
-        for wrong in ["", "18", "Attr-", "Attr-256", "Attr-+1", "Attr-241.", "Attr-241.26.9", "Attr-241.1.0", "Attr-26.1.2.3.4.5", "Vendor-9", "Vendor--Attr-1", "Vendor-9-Attr-1.256"]
-        {
+        for wrong in [
+            "",
+            "18",
+            "Attr-",
+            "Attr-256",
+            "Attr-+1",
+            "Attr-241.",
+            "Attr-241.26.9",
+            "Attr-241.1.0",
+            "Attr-26.1.2.3.4.5",
+            "Vendor-9",
+            "Vendor--Attr-1",
+            "Vendor-9-Attr-1.256",
+        ] {
             assert_eq!(wrong.parse::<AttributeNumber>(), Err(NotANumber), "{wrong}");
         }
     }

@@ -23,10 +23,7 @@ pub fn describe_attributes(attributes: AttributeIter<'_>) -> Vec<String> {
 
 /// The same, with the names of a dictionary to which somebody has added.
 pub fn describe_with(dictionary: &Dictionary, attributes: AttributeIter<'_>) -> Vec<String> {
-    numbered_with(dictionary, attributes)
-        .into_iter()
-        .map(|(number, value)| line(dictionary, number, &value))
-        .collect()
+    numbered_with(dictionary, attributes).into_iter().map(|(number, value)| line(dictionary, number, &value)).collect()
 }
 
 fn line(dictionary: &Dictionary, number: AttributeNumber, value: &[u8]) -> String {

@@ -76,11 +76,7 @@ pub(super) const LONGEST_ASCEND: usize = 16;
 /// # Errors
 ///
 /// The value is longer than 16 octets.
-pub(super) fn hide_ascend(
-    value: &[u8],
-    secret: &SharedSecret,
-    authenticator: &[u8; 16],
-) -> Result<Vec<u8>, TooLong> {
+pub(super) fn hide_ascend(value: &[u8], secret: &SharedSecret, authenticator: &[u8; 16]) -> Result<Vec<u8>, TooLong> {
     TooLong::check("hidden value", value.len(), LONGEST_ASCEND)?;
     let mut hidden = secret.digest_before_secret(authenticator);
     hidden.iter_mut().zip(value).for_each(|(octet, clear)| *octet ^= clear);

@@ -113,7 +113,9 @@ impl AttributeDef {
     fn encode_untagged(&self, text: &str) -> Result<Vec<u8>, ValueError> {
         let expected = |expected| self.unreadable(text, expected);
         Ok(match self.data_type {
-            DataType::Text if self.has_tag && !self.is_hidden() && text.bytes().next().is_some_and(|first| first <= 0x1f) => {
+            DataType::Text
+                if self.has_tag && !self.is_hidden() && text.bytes().next().is_some_and(|first| first <= 0x1f) =>
+            {
                 // Such an octet would be taken for the tag (RFC 2868 §3.3), so the unused tag stands before it.
                 [&[0], text.as_bytes()].concat()
             }
@@ -179,15 +181,8 @@ impl AttributeDef {
             }
             DataType::Ifid => read_ifid(text).ok_or_else(|| expected("four groups such as 200:5eff:fe00:5301"))?,
             DataType::String if !text.starts_with("0x") => text.as_bytes().to_vec(),
-            DataType::Filter if !text.starts_with("0x") => {
-                super::filter::encode(text).map_err(expected)?
-            }
-            DataType::String
-            | DataType::Concat
-            | DataType::Tlv
-            | DataType::Vsa
-            | DataType::Evs
-            | DataType::Filter => {
+            DataType::Filter if !text.starts_with("0x") => super::filter::encode(text).map_err(expected)?,
+            DataType::String | DataType::Concat | DataType::Tlv | DataType::Vsa | DataType::Evs | DataType::Filter => {
                 read_prefixed_hex(text).ok_or_else(|| expected("octets in hexadecimal such as 0x00ff"))?
             }
         })
