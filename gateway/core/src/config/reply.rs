@@ -119,14 +119,17 @@ fn refusal(def: &AttributeDef, outcome: Outcome, data: bool) -> Option<(&'static
         attribute::EAP_MESSAGE,
         attribute::MESSAGE_AUTHENTICATOR,
     ];
-    match def.number {
+    // What may not be sent may not be sent in pieces either.
+    match AttributeNumber::from(def.number.parts().0) {
         AttributeNumber::Standard(kind) if BY_PROTOCOL.contains(&kind) => {
             Some(("belongs to the protocol, which sets it itself", "Remove it."))
         }
         AttributeNumber::Standard(attribute::VENDOR_SPECIFIC | attribute::EXTENDED_1..=attribute::LONG_EXTENDED_2) => {
             Some(("is a frame for others", "Write what stands in it: its name, Vendor-9-Attr-1 or Attr-241.1."))
         }
-        AttributeNumber::Vendor { vendor: attribute::vendor::MICROSOFT, .. } if def.name.starts_with("MS-CHAP") => {
+        AttributeNumber::Vendor { vendor: attribute::vendor::MICROSOFT, .. }
+            if def.name.starts_with("MS-CHAP") || matches!(def.number, AttributeNumber::Inner { .. }) =>
+        {
             Some(("belongs to MS-CHAP, which sets it itself", "Remove it."))
         }
         number if in_access_accept(number) == Occurrence::Never => Some((

@@ -41,15 +41,17 @@ pub fn numbered(attributes: AttributeIter<'_>) -> Vec<Numbered<'_>> {
 /// The same with what a dictionary knows of vendors that write types and lengths in other ways, and of TLVs: what lies within
 /// one takes its place.
 pub fn numbered_with<'a>(dictionary: &Dictionary, attributes: AttributeIter<'a>) -> Vec<Numbered<'a>> {
-    let mut list = Vec::new();
-    for (number, value) in unpacked(attributes, &|vendor| dictionary.layout(vendor)) {
-        if !dictionary.by_number(number).is_some_and(|def| def.data_type == DataType::Tlv)
-            || !inside(dictionary, number, &value, &mut list)
-        {
-            list.push((number, value));
+    let list = unpacked(attributes, &|vendor| dictionary.layout(vendor));
+    if !list.iter().any(|(number, _)| dictionary.is_tlv(*number)) {
+        return list;
+    }
+    let mut leaves = Vec::with_capacity(list.len());
+    for (number, value) in list {
+        if !dictionary.is_tlv(number) || !inside(dictionary, number, &value, &mut leaves) {
+            leaves.push((number, value));
         }
     }
-    list
+    leaves
 }
 
 /// Adds what lies within a TLV; whether it was nothing but attributes of known types, and everything was added.
@@ -72,85 +74,103 @@ fn inside(dictionary: &Dictionary, number: AttributeNumber, value: &[u8], list: 
 }
 
 fn unpacked<'a>(attributes: AttributeIter<'a>, layout: &dyn Fn(u32) -> Layout) -> Vec<Numbered<'a>> {
-    let mut list = Vec::new();
-    let mut cut: Option<Cut> = None;
-    for Attribute { kind, value } in attributes {
-        let pieces = match (kind, value) {
+    let mut unpacking = Unpacking::default();
+    for whole in attributes {
+        let Attribute { kind, value } = whole;
+        match (kind, value) {
             (attribute::LONG_EXTENDED_1 | attribute::LONG_EXTENDED_2, [extended, flags, rest @ ..]) => {
                 let number = AttributeNumber::Extended { kind, extended: *extended };
-                vec![Piece { number, value: rest, more: Some(flags & 0x80 != 0) }]
+                unpacking.piece(whole, number, rest, flags & MORE != 0);
             }
             (attribute::EXTENDED_1..=attribute::EXTENDED_4, [extended, rest @ ..]) => {
-                vec![Piece::whole(AttributeNumber::Extended { kind, extended: *extended }, rest)]
+                unpacking.whole(AttributeNumber::Extended { kind, extended: *extended }, rest);
             }
-            (attribute::VENDOR_SPECIFIC, _) if let Some(pieces) = of_vendor(value, layout) => pieces,
-            _ => vec![Piece::whole(AttributeNumber::Standard(kind), value)],
-        };
-        for Piece { number, value: piece, more } in pieces {
-            // The pieces of one value stand next to each other; anything else between them leaves it unfinished.
-            let begun = match cut.take() {
-                Some(begun) if begun.number == number && more.is_some() => Some(begun),
-                unfinished => {
-                    list.extend(unfinished.map(Cut::unfinished));
-                    None
-                }
-            };
-            let more = more == Some(true);
-            if !more && begun.is_none() {
-                list.push(of_extended_vendor((number, piece.into())));
-                continue;
+            (attribute::VENDOR_SPECIFIC, [a, b, c, d, rest @ ..]) if !rest.is_empty() => {
+                unpacking.vendor(whole, u32::from_be_bytes([*a, *b, *c, *d]), rest, layout);
             }
-            let mut whole = begun.unwrap_or_else(|| Cut { container: kind, number, value: Vec::new(), broken: false });
-            whole.value.extend_from_slice(piece);
-            // Only a full piece may have another behind it (RFC 6929 §2.2): where one does, nobody knows what was left out.
-            whole.broken |= more && value.len() < LONGEST_VALUE;
-            if more {
-                cut = Some(whole);
-            } else if whole.broken {
-                list.push(whole.unfinished());
-            } else {
-                list.push(of_extended_vendor((number, whole.value.into())));
-            }
+            _ => unpacking.whole(AttributeNumber::Standard(kind), value),
         }
     }
-    list.extend(cut.map(Cut::unfinished));
-    list
+    unpacking.cut_off();
+    unpacking.list
 }
 
-/// What one attribute holds of a value.
-struct Piece<'a> {
-    number: AttributeNumber,
-    value: &'a [u8],
-    /// In formats of which values may be cut: whether more of it follows.
-    more: Option<bool>,
+/// Says that a value goes on in the next attribute.
+const MORE: u8 = 0x80;
+
+/// Values as they are found, and the one of which the end has not come yet.
+#[derive(Default)]
+struct Unpacking<'a> {
+    list: Vec<Numbered<'a>>,
+    cut: Option<Cut>,
 }
 
-impl<'a> Piece<'a> {
-    fn whole(number: AttributeNumber, value: &'a [u8]) -> Self {
-        Self { number, value, more: None }
+impl<'a> Unpacking<'a> {
+    /// A value that stands in one attribute. What was begun before it stays unfinished.
+    fn whole(&mut self, number: AttributeNumber, value: &'a [u8]) {
+        self.cut_off();
+        self.list.push(of_extended_vendor((number, value.into())));
+    }
+
+    /// What one attribute holds of a value that may go on in the next. The pieces of one value stand next to each other.
+    fn piece(&mut self, container: Attribute<'a>, number: AttributeNumber, value: &'a [u8], more: bool) {
+        let begun = self.cut.take_if(|begun| begun.number == number);
+        if begun.is_none() && !more {
+            return self.whole(number, value);
+        }
+        self.cut_off();
+        let mut begun = begun.unwrap_or(Cut { container: container.kind, number, value: Vec::new(), broken: false });
+        begun.value.extend_from_slice(value);
+        // Only a full piece may have another behind it (RFC 6929 §2.2): where one does, nobody knows what was left out.
+        begun.broken |= more && container.value.len() < LONGEST_VALUE;
+        if more {
+            self.cut = Some(begun);
+        } else if begun.broken {
+            self.list.push(begun.unfinished());
+        } else {
+            self.list.push(of_extended_vendor((number, begun.value.into())));
+        }
+    }
+
+    /// The attributes in a Vendor-Specific, if it is in the form of its vendor from beginning to end.
+    fn vendor(&mut self, container: Attribute<'a>, vendor: u32, octets: &'a [u8], layout: &dyn Fn(u32) -> Layout) {
+        let layout = layout(vendor);
+        let mut rest = octets;
+        while !rest.is_empty() {
+            match of_vendor(layout, rest) {
+                Some((.., behind)) => rest = behind,
+                None => return self.whole(AttributeNumber::Standard(container.kind), container.value),
+            }
+        }
+        rest = octets;
+        while let Some((kind, flags, value, behind)) = of_vendor(layout, rest) {
+            let number = AttributeNumber::Vendor { vendor, kind };
+            if layout.continued {
+                self.piece(container, number, value, flags & MORE != 0);
+            } else {
+                self.whole(number, value);
+            }
+            rest = behind;
+        }
+    }
+
+    /// No end of what was begun will come.
+    fn cut_off(&mut self) {
+        self.list.extend(self.cut.take().map(Cut::unfinished));
     }
 }
 
-/// The attributes in a Vendor-Specific, if it is in the form of its vendor from beginning to end.
-fn of_vendor<'a>(value: &'a [u8], layout: &dyn Fn(u32) -> Layout) -> Option<Vec<Piece<'a>>> {
-    let (vendor, mut rest) = value.split_first_chunk::<4>()?;
-    let vendor = u32::from_be_bytes(*vendor);
-    let layout = layout(vendor);
+/// The first of a vendor's attributes: its type, the octet that says whether it goes on, its value, and what stands behind it.
+fn of_vendor(layout: Layout, octets: &[u8]) -> Option<(u32, u8, &[u8], &[u8])> {
     let number_of = |octets: &[u8]| octets.iter().fold(0_u32, |number, octet| number << 8 | u32::from(*octet));
-    let mut pieces = Vec::new();
-    while !rest.is_empty() {
-        let (kind, behind) = rest.split_at_checked(layout.kind.into())?;
-        let length = match layout.length {
-            0 => rest.len(),
-            octets => usize::try_from(number_of(behind.get(..octets.into())?)).ok()?,
-        };
-        let (whole, next) = rest.split_at_checked(length)?;
-        let value = whole.get(layout.octets()..)?;
-        let more = layout.continued.then(|| whole.get(layout.octets() - 1).is_some_and(|flags| flags & 0x80 != 0));
-        pieces.push(Piece { number: AttributeNumber::Vendor { vendor, kind: number_of(kind) }, value, more });
-        rest = next;
-    }
-    (!pieces.is_empty()).then_some(pieces)
+    let (kind, behind) = octets.split_at_checked(layout.kind.into())?;
+    let length = match layout.length {
+        0 => octets.len(),
+        width => usize::try_from(number_of(behind.get(..width.into())?)).ok()?,
+    };
+    let (whole, behind) = octets.split_at_checked(length)?;
+    let (head, value) = whole.split_at_checked(layout.octets())?;
+    Some((number_of(kind), *head.last()?, value, behind))
 }
 
 /// The vendor's attribute in an Extended-Vendor-Specific (RFC 6929 §2.4), if that is what it is.
@@ -276,6 +296,28 @@ mod tests {
         // A value behind it is whole again.
         let after = told(&[piece(0x80, b'a', 2), rest.clone(), rest]);
         assert_eq!(after, ["Attr-245 = \"aabb\"", "SAML-Protocol = \"bb\""]);
+    }
+
+    #[test]
+    fn continued_values_need_their_end() {
+        let mut known = dictionary().clone();
+        known.set_layout(24757, Layout { continued: true, ..Layout::PLAIN }).unwrap();
+        known.set_layout(429, Layout { kind: 4, length: 0, continued: false }).unwrap();
+        let told = |pieces: &[&[u8]]| {
+            let mut attributes = Attributes::new();
+            pieces.iter().for_each(|piece| attributes.push(26, piece).unwrap());
+            describe_with(&known, attributes.iter())
+        };
+        let end: &[u8] = &[0, 0, 0x60, 0xb5, 7, 4, 0, b'x'];
+        let begun: &[u8] = &[0, 0, 0x60, 0xb5, 7, 4, 0x80, b'y'];
+        assert_eq!(told(&[end]), ["Vendor-24757-Attr-7 = \"x\""]);
+        assert_eq!(told(&[begun]), ["Vendor-Specific = 0x79"]);
+        assert_eq!(told(&[begun, end]), ["Vendor-Specific = 0x7978"], "a piece that is not full has nothing behind it");
+        // Two in one attribute, and one that is too short for its head.
+        assert_eq!(told(&[&[end, &[8, 4, 0, b'z']].concat()]).len(), 2);
+        assert_eq!(told(&[&[0, 0, 0x60, 0xb5, 7, 2]]), ["Vendor-Specific = 0x000060b50702"]);
+        assert_eq!(told(&[&[0, 0, 1, 0xad, 0, 0, 0x90, 1, 5]]), ["Vendor-429-Attr-36865 = 0x05"]);
+        assert_eq!(told(&[&[0, 0, 1, 0xad, 0, 0, 0x90]]), ["Vendor-Specific = 0x000001ad000090"]);
     }
 
     proptest! {

@@ -3,7 +3,7 @@
 
 pub mod freeradius;
 
-use super::definition::{AttributeDef, AttributeNumber, DataType, Hiding, Layout, decimal};
+use super::definition::{AttributeDef, AttributeNumber, DataType, Hiding, Layout, Outer, decimal};
 use super::nearest::nearest;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -38,6 +38,8 @@ pub struct Dictionary {
     layouts: HashMap<u32, Layout>,
     /// How many of `attributes` are the product's: what a file says changes none of them.
     own: usize,
+    /// Type octets of attributes in which TLVs may stand, a bit for each: most packets have none.
+    tlvs: [u64; 4],
 }
 
 impl Dictionary {
@@ -87,8 +89,18 @@ impl Dictionary {
         self.vendors.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, number)| *number)
     }
 
+    /// Whether other attributes lie within this one.
+    pub(crate) fn is_tlv(&self, number: AttributeNumber) -> bool {
+        let (word, bit) = octet(number);
+        self.tlvs.get(word).is_some_and(|octets| octets & bit != 0)
+            && self.by_number(number).is_some_and(|def| def.data_type == DataType::Tlv)
+    }
+
     /// How a vendor writes types and lengths.
     pub fn layout(&self, vendor: u32) -> Layout {
+        if self.layouts.is_empty() {
+            return Layout::PLAIN;
+        }
         self.layouts.get(&vendor).copied().unwrap_or_default()
     }
 
@@ -182,7 +194,8 @@ impl Dictionary {
             Some(place) => match self.attributes.get_mut(place) {
                 Some(known) if known.number != def.number => Err("the name means another attribute already"),
                 Some(known) if place >= self.own => {
-                    *known = AttributeDef { name: std::mem::take(&mut known.name), ..def };
+                    *known = AttributeDef { name: std::mem::take(&mut known.name), ..def.clone() };
+                    self.note_tlv(&def);
                     Ok(())
                 }
                 _ => Ok(()),
@@ -191,11 +204,19 @@ impl Dictionary {
     }
 
     fn place(&mut self, def: AttributeDef) -> usize {
+        self.note_tlv(&def);
         let place = self.attributes.len();
         self.names.insert(def.name.to_ascii_lowercase(), place);
         self.numbers.entry(def.number).or_insert(place);
         self.attributes.push(def);
         place
+    }
+
+    fn note_tlv(&mut self, def: &AttributeDef) {
+        let (word, bit) = octet(def.number);
+        if let Some(octets) = self.tlvs.get_mut(word).filter(|_| def.data_type == DataType::Tlv) {
+            *octets |= bit;
+        }
     }
 
     /// Names a value of an attribute, whatever its name; an integer with named values is an enum. A value that has a name keeps it
@@ -236,7 +257,9 @@ impl Dictionary {
         let numbers = attributes.iter().enumerate().map(|(place, def)| (def.number, place)).collect();
         let vendors = vendors.into_iter().map(|(name, number)| (name.into(), number)).collect();
         let own = attributes.len();
-        (Self { attributes, names, numbers, vendors, layouts: HashMap::new(), own }, faults)
+        let mut read = Self { names, numbers, vendors, own, ..Self::default() };
+        attributes.iter().for_each(|def| read.note_tlv(def));
+        (Self { attributes, ..read }, faults)
     }
 }
 
@@ -250,6 +273,15 @@ fn name_value(def: &mut AttributeDef, name: Cow<'static, str>, number: u32) -> R
         None => def.values.push((name, number)),
     }
     Ok(())
+}
+
+/// Where among 256 bits the type octet of the attribute stands that carries this one.
+fn octet(number: AttributeNumber) -> (usize, u64) {
+    let kind = match number.parts().0 {
+        Outer::Standard(kind) | Outer::Extended(kind, _) | Outer::ExtendedVendor(kind, ..) => kind,
+        Outer::Vendor(..) => super::attribute::VENDOR_SPECIFIC,
+    };
+    (usize::from(kind / 64), 1 << (kind % 64))
 }
 
 /// Whether there can be such an attribute.
