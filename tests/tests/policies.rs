@@ -1,9 +1,10 @@
 //! Policies over real UDP: what a packet says of itself, what time it is, what users and groups have, and what becomes of a
 //! reply that cannot be made.
 
-use gateway_core::radius::Code;
+use gateway_core::radius::{Code, SharedSecret, reveal_salted};
+use gateway_core::secret::Secret;
 use std::time::{SystemTime, UNIX_EPOCH};
-use tests::{NAS, Request, Setup, SoftToken};
+use tests::{NAS, Request, SECRET, Setup, SoftToken};
 
 const USERS: &str = r#"
 [[users]]
@@ -234,6 +235,24 @@ fn the_accept_behind_a_code_carries_what_the_first_leg_made() {
     let answer = Request::access("anna").password(&token.code(0)).state(&challenge).with(NAS_IDENTIFIER, b"there");
     let accept = nas.ask(&answer).expect(Code::ACCESS_ACCEPT);
     assert_eq!(accept.attributes(), ["Class = \"sales here\""]);
+}
+
+#[test]
+fn secrets_come_hidden_behind_a_code() {
+    let token = SoftToken::hotp("anna");
+    let policies = "[[policies]]\nname = \"all\"\nreply = { \"Tunnel-Password:2\" = \"{user.department}\" }\n";
+    let gateway = setup(policies).token(&token).start();
+    let mut nas = gateway.nas();
+    let challenge = nas.ask(&sign_in("anna")).expect(Code::ACCESS_CHALLENGE);
+    let sent = nas.encode(&Request::access("anna").password(&token.code(0)).state(&challenge));
+    let accept = nas.try_ask(&sent).unwrap().expect(Code::ACCESS_ACCEPT);
+    assert_eq!(accept.attributes(), ["Tunnel-Password:2 = [secret]"]);
+    let value = accept.all(69).remove(0);
+    let (secret, authenticator) =
+        (SharedSecret::new(Secret::new(SECRET.as_bytes().to_vec())), sent.bytes[4..20].try_into());
+    let revealed = reveal_salted(&value[1..], &secret, &authenticator.unwrap()).unwrap();
+    assert_eq!(revealed.expose(), b"sales");
+    assert_eq!(nas.try_ask(&sent).unwrap(), accept, "a duplicate gets the same octets");
 }
 
 #[test]
