@@ -131,9 +131,9 @@ pub struct RawPolicy {
     /// one name in the order of the list. At most 3500 octets together. An attribute without a name is written by number:
     /// `Attr-18`, `Vendor-9-Attr-1`; one with a tag (RFC 2868) with it: `Tunnel-Type:1`. `{user.name}`, `{user.department}`,
     /// `{group.vlan}`, `{client.name}` and others are filled in at the sign-in, `{user.vlan|100}` with a value for those who have
-    /// none; without one, who lacks a datum is refused. `{{` and `}}` are braces. Names that belong to the protocol itself
-    /// (passwords, keys, State, Proxy-State, Message-Authenticator, EAP-Message, CHAP) are refused. In a `deny` only
-    /// Reply-Message is allowed (RFC 2865 §5.44).
+    /// none; without one, who lacks a datum is refused. `{{` and `}}` are braces. What is hidden on the wire (Tunnel-Password)
+    /// takes its value from such data alone. Names that belong to the protocol itself (passwords, keys, State, Proxy-State,
+    /// Message-Authenticator, EAP-Message, CHAP) are refused. In a `deny` only Reply-Message is allowed (RFC 2865 §5.44).
     #[schemars(extend("x-type" = "table of attribute = text or list of texts"))]
     pub reply: BTreeMap<String, Values>,
 }
