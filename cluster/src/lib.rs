@@ -4,6 +4,7 @@
 mod certificates;
 mod journal;
 pub mod keys;
+mod locks;
 mod membership;
 mod memory;
 pub mod peers;
@@ -17,6 +18,7 @@ mod wrong_passwords;
 
 pub use certificates::Certificate;
 pub use journal::{Journal, JournalError};
+pub use locks::{HeardLocks, TellingLocks};
 pub use membership::{Member, Says};
 pub use memory::{MemoryStore, Settings};
 pub use redis::{RedisStore, Watch};
@@ -152,6 +154,12 @@ pub trait Store: Send + Sync {
 
     /// Tells the others of wrong passwords, and hears what they told. `None`: there are no others.
     fn share_guesses(&self, telling: TellingGuesses) -> Option<Asked<HeardGuesses>> {
+        let _ = telling;
+        None
+    }
+
+    /// Tells the others of locked users, and hears what they told. `None`: there are no others.
+    fn share_locks(&self, telling: TellingLocks) -> Option<Asked<HeardLocks>> {
         let _ = telling;
         None
     }

@@ -15,6 +15,7 @@ mod edit;
 pub mod health;
 pub mod learned;
 pub mod listen;
+pub mod locks;
 pub mod looks;
 mod means;
 pub mod node;

@@ -8,6 +8,7 @@ use crate::backends::hashing::HashingPool;
 use crate::backends::outside::Outside;
 use crate::clock;
 use crate::learned::Learned;
+use crate::locks::LockedUsers;
 use crate::looks::Looks;
 use crate::peers::{Listeners, Neighbours};
 use crate::pending::Pending;
@@ -64,6 +65,8 @@ pub struct Node {
     pub pending: Pending,
     /// The wrong passwords that were given.
     pub guesses: Guesses,
+    /// The users whom operators locked.
+    pub locks: LockedUsers,
     /// The other nodes, where this one speaks to them.
     pub neighbours: OnceLock<Neighbours>,
     /// How the node's own sign-ins went.
@@ -112,6 +115,8 @@ pub struct Parts {
     pub accounting: Accounting,
     /// Which sources sign.
     pub learned: Learned,
+    /// The users whom operators locked.
+    pub locks: LockedUsers,
     /// Writes traces.
     pub tracing: Option<Arc<Tracing>>,
 }
@@ -134,8 +139,20 @@ impl Node {
     }
 
     fn assemble(parts: Parts, backends: Backends, outside: Outside) -> Arc<Self> {
-        let Parts { config, config_file, watched, keyring, owner, pool, store, observer, accounting, learned, tracing } =
-            parts;
+        let Parts {
+            config,
+            config_file,
+            watched,
+            keyring,
+            owner,
+            pool,
+            store,
+            observer,
+            accounting,
+            learned,
+            locks,
+            tracing,
+        } = parts;
         let active = activate(&config, &keyring, &owner, backends);
         let node = Self {
             active: ArcSwap::from_pointee(active),
@@ -147,6 +164,7 @@ impl Node {
             watched: Mutex::new(watched),
             guesses: Guesses::new(store.is_shared()),
             store,
+            locks,
             observer,
             accounting,
             learned,

@@ -97,6 +97,13 @@ impl Pending {
         }
     }
 
+    /// There may be something in the store for every packet of `user` that waits here.
+    pub fn look_for(&self, user: &str) {
+        for (_, entry) in self.entries().iter().filter(|(key, _)| *key.user == *user) {
+            entry.tell(News::Changed);
+        }
+    }
+
     /// The code that was offered is asked for.
     pub fn answered(&self, key: &AttemptKey, epoch: u64) {
         if let Some(entry) = self.remove(key, epoch) {

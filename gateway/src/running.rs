@@ -10,6 +10,7 @@ use crate::backends::hashing::HashingPool;
 use crate::clock::{self, OsEntropy};
 use crate::learned::Learned;
 use crate::listen::udp::{Bound, Buffers};
+use crate::locks::LockedUsers;
 use crate::looks::Looks;
 use crate::node::{Node, Parts};
 use crate::store;
@@ -76,6 +77,7 @@ pub async fn start(
     let owner = Owner { node: config.cluster.node_id.clone(), incarnation: u64::from_be_bytes(draw(&mut entropy)) };
     let store = store::open(&config, journal, &owner).context("the store of [cluster]")?;
     let learned = Learned::load(&config.state_dir, limits.learned_sources).context("what was learned of sources")?;
+    let locks = LockedUsers::load(&config.state_dir).context("who is locked")?;
     let pool = HashingPool::new(or_cores(limits.password_checks), limits.password_queue)
         .context("no threads for password hashing")?;
     let key = match &config.cluster.key {
@@ -96,6 +98,7 @@ pub async fn start(
         observer: Observer::new(metrics, limits.event_ring, audit),
         accounting,
         learned,
+        locks,
         tracing,
         config: config.clone(),
     };
@@ -157,6 +160,7 @@ fn serve(node: Arc<Node>, config: &Config, threads: usize) -> anyhow::Result<Run
     };
     Reloader::new(node.clone()).start();
     crate::wrong_passwords::sharer::start(&node);
+    crate::locks::sharer::start(&node);
     for address in &addresses {
         tracing::info!(%address, threads, "listening");
     }
@@ -223,6 +227,9 @@ impl Running {
         }
         if let Err(error) = self.node.learned.persist() {
             tracing::error!(%error, "which sources sign could not be written to state_dir: the newest are forgotten");
+        }
+        if let Err(error) = self.node.locks.persist() {
+            tracing::error!(%error, "who is locked could not be written to state_dir: the newest locks are forgotten");
         }
         for arbiter in self.arbiters {
             arbiter.stop();

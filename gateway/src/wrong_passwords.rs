@@ -101,6 +101,10 @@ impl Brake {
     /// Counts an answer. One that came although a pause has begun meanwhile counts for nothing, right or wrong.
     fn judge(&self, guess: &Guess, input: Input, now: Timestamp) -> Input {
         let Input::FirstFactor(answer) = &input else { return input };
+        // Somebody may have been locked while the password was looked at.
+        if self.node.locks.is_locked(&guess.user) {
+            return Input::FirstFactor(FirstFactorAnswer::Refused(Reason::LockedByOperator));
+        }
         let Some(right) = answer.judges() else { return input };
         let mut guesses = self.node.guesses.lock();
         if let Err(barred) = guesses.admits(guess, &self.rules, now) {

@@ -245,8 +245,10 @@ impl Lane {
             _ => None,
         };
         let tells = |outcome: &Outcome| {
-            matches!(transition.change, Change::Settle { .. } | Change::TakeOver { .. } | Change::Offer { .. })
-                && !matches!(outcome, Outcome::Discarded(_) | Outcome::Refused(_))
+            matches!(
+                transition.change,
+                Change::Settle { .. } | Change::TakeOver { .. } | Change::Offer { .. } | Change::End { .. }
+            ) && !matches!(outcome, Outcome::Discarded(_) | Outcome::Refused(_))
         };
         let run = |records: &mut Records, now: Timestamp| {
             let outcome = transition.apply(records, now);

@@ -13,6 +13,7 @@
 mod change;
 mod lane;
 mod link;
+mod locks;
 mod memory;
 mod node;
 mod packet;
@@ -30,6 +31,7 @@ pub use watch::Watch;
 
 use crate::certificates::Certificate;
 use crate::keys::Keys;
+use crate::locks::{HeardLocks, TellingLocks};
 use crate::membership::{Member, Members, Says};
 use crate::sealed::{HEADER, Header, NEWEST, Sealer, Unopened};
 use crate::sessions::{Heard, Telling};
@@ -475,6 +477,10 @@ impl Store for RedisStore {
 
     fn share_guesses(&self, telling: TellingGuesses) -> Option<crate::Asked<HeardGuesses>> {
         Some(self.ask(0, move |shared, mut link| async move { shared.share_guesses(&mut link, &telling).await }))
+    }
+
+    fn share_locks(&self, telling: TellingLocks) -> Option<crate::Asked<HeardLocks>> {
+        Some(self.ask(0, move |shared, mut link| async move { shared.share_locks(&mut link, &telling).await }))
     }
 
     fn leave(&self) -> crate::Asked<()> {

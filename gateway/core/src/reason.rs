@@ -177,6 +177,9 @@ reasons! {
     PasswordsInParallel = "ORT-214", "passwords_in_parallel", User,
         "As many passwords are being looked at already as limits.wrong_passwords… lets be wrong; this one was not looked at.",
         "Nothing, if it happens now and then: the NAS sends the packet again. Otherwise somebody guesses.";
+    LockedByOperator = "ORT-215", "locked_by_operator", User,
+        "An operator has locked the user: passwords and codes are refused unseen, and what was open was ended.",
+        "Nothing, or `orthrus unlock` at any node; `orthrus lock` without a user lists who is locked.";
     NoPolicy = "ORT-301", "no_policy", Node,
         "No policy matches this sign-in, and what no policy permits is refused.",
         "Add a [[policies]] entry; `orthrus simulate` shows which conditions fail.";

@@ -155,6 +155,7 @@ impl Listener {
         if request.client.max_sessions.is_some() {
             request.sessions = self.node.accounting.count(&request.user_name, now);
         }
+        request.locked = self.node.is_locked(&request.user_name, &active.setting);
         let serial = self.duplicates.begin(key, digest, now);
         let evicted = self.duplicates.take_evicted();
         if evicted > 0 {

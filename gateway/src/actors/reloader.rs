@@ -8,6 +8,7 @@ use actix::prelude::*;
 use admin_api::Control;
 use gateway_core::attempt::transition::Unanswered;
 use gateway_core::event::Event;
+use gateway_core::factor::users::Users;
 use gateway_core::time::Timestamp;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,7 +21,11 @@ const REGISTER_AGAIN: Duration = Duration::from_secs(600);
 pub struct Reloader {
     node: Arc<Node>,
     registry: Registry,
+    users: Lists,
 }
+
+/// The lists of users as the round before found them, by factor.
+type Lists = Arc<Mutex<Vec<(Arc<str>, Arc<Users>)>>>;
 
 /// What this node has put into the registry of certificates, and when: a store may lose it.
 type Registry = Arc<Mutex<Vec<(cluster::Certificate, Timestamp)>>>;
@@ -28,14 +33,15 @@ type Registry = Arc<Mutex<Vec<(cluster::Certificate, Timestamp)>>>;
 impl Reloader {
     /// For `node`.
     pub fn new(node: Arc<Node>) -> Self {
-        Self { node, registry: Registry::default() }
+        let users = Lists::new(Mutex::new(node.active().backends.users()));
+        Self { node, registry: Registry::default(), users }
     }
 
     /// Armed anew after each round instead of by interval: a round that was late is not made up for.
     fn arm(ctx: &mut Context<Self>) {
         ctx.run_later(EVERY, |this, ctx| {
-            let (node, registry) = (this.node.clone(), this.registry.clone());
-            let round = actix_rt::task::spawn_blocking(move || round(&node, &registry));
+            let (node, registry, users) = (this.node.clone(), this.registry.clone(), this.users.clone());
+            let round = actix_rt::task::spawn_blocking(move || round(&node, &registry, &users));
             ctx.spawn(round.into_actor(this).map(|_, _, ctx| Self::arm(ctx)));
         });
     }
@@ -68,7 +74,20 @@ fn register(node: &Node, registry: &Registry) {
     }
 }
 
-fn round(node: &Node, registry: &Registry) {
+/// Ends what is open for users who may not sign in any more, whatever had the lists read again.
+fn end_shut_out(node: &Node, users: &Lists) {
+    let mut known = users.lock().unwrap_or_else(PoisonError::into_inner);
+    let lists = node.active().backends.users();
+    for (factor, list) in &lists {
+        let before = known.iter().find(|(name, before)| name == factor && !Arc::ptr_eq(before, list));
+        for (user, reason) in before.map(|(_, before)| list.shut_out_since(before)).into_iter().flatten() {
+            tokio::runtime::Handle::current().block_on(node.end_attempts_or_tell((*user).into(), reason));
+        }
+    }
+    *known = lists;
+}
+
+fn round(node: &Node, registry: &Registry, users: &Lists) {
     register(node, registry);
     if node.config_changed() {
         tracing::info!("a file of the configuration has changed");
@@ -94,13 +113,18 @@ fn round(node: &Node, registry: &Registry) {
             }
         }
     }
+    end_shut_out(node, users);
     if let Err(error) = node.learned.persist() {
         tracing::error!(%error, "which sources sign could not be written to state_dir: a restart would forget the newest");
+    }
+    if let Err(error) = node.locks.persist() {
+        tracing::error!(%error, "who is locked could not be written to state_dir: a restart would unlock the newest");
     }
     node.tell_others();
     let now = clock::now();
     node.observer.tell_sums(now);
     node.sweep_guesses(now);
+    node.locks.sweep(now);
     node.accounting.sweep(&node.active().setting.config, now);
     for unanswered in node.store.sweep(now) {
         let Unanswered { id, key, begun, reason } = unanswered;

@@ -149,6 +149,7 @@ fn bench_with(tracing: Option<Arc<Tracing>>, mut backends: Backends) -> Bench {
         store,
         observer: Observer::new(metrics, 100, crate::audit::Audit::default()),
         learned: Learned::load(&config.state_dir, 10).unwrap(),
+        locks: crate::locks::LockedUsers::load(&config.state_dir).unwrap(),
         tracing,
         config,
     };

@@ -8,6 +8,7 @@ use super::hashing::{HashingPool, QueueFull};
 use super::watched::{Reload, Watched};
 use super::{Answer, FirstFactor};
 use crate::{means, passwords};
+use arc_swap::Guard;
 use gateway_core::config;
 use gateway_core::factor::chap::Chap;
 use gateway_core::factor::mschap::{MsChap2, NoChange, NtHash};
@@ -90,6 +91,10 @@ impl FileFactor {
 impl FirstFactor for FileFactor {
     fn reload_if_changed(&self) -> Reload {
         self.users.reload_if_changed()
+    }
+
+    fn users(&self) -> Option<Arc<Users>> {
+        Some(Guard::into_inner(self.users.current()))
     }
 
     fn check(&self, question: FirstFactorQuestion, now: Timestamp) -> Checked {

@@ -12,6 +12,7 @@ use entra::EntraBackEnd;
 use file::FileFactor;
 use gateway_core::config::{Config, FirstFactorKind, SecondFactorKind, Warning};
 use gateway_core::exchange::{Input, Question};
+use gateway_core::factor::users::Users;
 use gateway_core::factor::{
     BeginAnswer, BeginQuestion, ChangeQuestion, CodeAnswer, CodeQuestion, Enrolment, FirstFactorAnswer,
     FirstFactorQuestion, PollAnswer, PollQuestion,
@@ -55,6 +56,11 @@ pub trait FirstFactor: Send + Sync {
 
     /// Reads its file again if that changed; called once a second where blocking does no harm.
     fn reload_if_changed(&self) -> Reload;
+
+    /// The users that it knows now, where it has a list of them.
+    fn users(&self) -> Option<Arc<Users>> {
+        None
+    }
 }
 
 /// What asks for more than a password.
@@ -209,6 +215,11 @@ impl Backends {
             Some(factor) => factor.poll(question),
             None => Answer::Now(PollAnswer::Unavailable(Reason::SecondFactorUnavailable)),
         }
+    }
+
+    /// The lists of users that are in force, by factor.
+    pub fn users(&self) -> Vec<(Arc<str>, Arc<Users>)> {
+        self.first.iter().filter_map(|(name, factor)| Some((name.clone(), factor.users()?))).collect()
     }
 
     /// Reads again what changed, and says what came of it, by factor.

@@ -128,6 +128,24 @@ struct Lifted {
     all: bool,
 }
 
+/// `orthrus lock`.
+#[derive(Debug, Args)]
+pub(super) struct Lock {
+    #[command(flatten)]
+    door: Door,
+    /// The user to lock, in any spelling; without one, the users that are locked are listed
+    user: Option<String>,
+}
+
+/// `orthrus unlock`.
+#[derive(Debug, Args)]
+pub(super) struct Unlock {
+    #[command(flatten)]
+    door: Door,
+    /// The user to unlock, in any spelling
+    user: String,
+}
+
 fn span(text: &str) -> Result<Duration, String> {
     let span: gateway_core::config::Span = text.parse()?;
     Ok(span.0)
@@ -173,6 +191,15 @@ pub(super) fn limits(options: &Limits, out: &mut dyn Write) -> anyhow::Result<En
     }
 }
 
+pub(super) fn lock(options: &Lock, out: &mut dyn Write) -> anyhow::Result<Ended> {
+    let command = options.user.clone().map_or(Command::Locks {}, |user| Command::Lock { user });
+    speak(&options.door, command, out)
+}
+
+pub(super) fn unlock(options: &Unlock, out: &mut dyn Write) -> anyhow::Result<Ended> {
+    speak(&options.door, Command::Unlock { user: options.user.clone() }, out)
+}
+
 pub(super) fn drain(options: &Drain, out: &mut dyn Write) -> anyhow::Result<Ended> {
     speak(&options.door, Command::Drain { deadline: options.deadline.map(|deadline| deadline.as_secs().max(1)) }, out)
 }
@@ -191,6 +218,7 @@ fn speak(door: &Door, command: Command, out: &mut dyn Write) -> anyhow::Result<E
     }
     match &answer {
         Answer::Ordered(ordered) if ordered.iter().any(|one| one.outcome != "ack") => Ok(Ended::Rejected),
+        Answer::Locked { locked: true, ended: None, .. } => Ok(Ended::Rejected),
         Answer::Status(status) if !status.ready => Ok(Ended::Rejected),
         _ => Ok(Ended::Well),
     }
@@ -285,6 +313,27 @@ fn print(answer: &Answer, now: Timestamp, out: &mut dyn Write) -> std::io::Resul
             holds.iter().try_for_each(|hold| writeln!(out, "lifted: {}", held(hold)))?;
             let others = if *shared { "; the other nodes follow within seconds" } else { "" };
             writeln!(out, "{lifted} counts lifted at node {node}{others}")
+        }
+        Answer::Locks { node, locked } => {
+            let head = ["USER", "SINCE"].map(str::to_owned);
+            let rows = locked.iter().map(|one| [one.user.clone(), ago(one.since)]);
+            table(out, std::iter::once(head).chain(rows).collect())?;
+            writeln!(out, "{} users that node {node} knows as locked", locked.len())
+        }
+        Answer::Locked { node, user, locked, ended, shared } => {
+            let others = if *shared { "; the other nodes follow within a second" } else { "" };
+            let user = plain(user);
+            match (locked, ended) {
+                (true, Some(ended)) => {
+                    writeln!(out, "{user} is locked at node {node}, {ended} open attempts ended{others}")
+                }
+                (true, None) => writeln!(
+                    out,
+                    "{user} is locked at node {node} ONLY: the store cannot be reached. The other nodes follow when it is back; lock \
+                     the user at each of them"
+                ),
+                (false, _) => writeln!(out, "{user} is unlocked at node {node}{others}"),
+            }
         }
         Answer::Error(error) => writeln!(out, "{}", plain(error)),
     }

@@ -65,6 +65,10 @@ enum Command {
     Nodes(control::Door),
     /// The certificates of all nodes
     Certificates(control::Door),
+    /// Lock a user at all nodes, for good: open attempts end, passwords and codes are refused. Without a user, list who is locked
+    Lock(control::Lock),
+    /// Let a user sign in again whom `lock` has locked
+    Unlock(control::Unlock),
     /// What pauses since a limit was met, such as wrong passwords, and `limits lift` to end it
     Limits(control::Limits),
 }
@@ -97,6 +101,8 @@ pub fn main() -> ExitCode {
         Command::Drain(options) => control::drain(&options, &mut std::io::stdout()),
         Command::Nodes(door) => control::nodes(&door, &mut std::io::stdout()),
         Command::Certificates(door) => control::certificates(&door, &mut std::io::stdout()),
+        Command::Lock(options) => control::lock(&options, &mut std::io::stdout()),
+        Command::Unlock(options) => control::unlock(&options, &mut std::io::stdout()),
         Command::Limits(options) => control::limits(&options, &mut std::io::stdout()),
     };
     match outcome {

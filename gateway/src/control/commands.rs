@@ -1,6 +1,6 @@
 //! What each command does. Which door it came by, and whether it may, was decided before.
 
-use super::{Answer, CertificateLine, Command, MOST_SESSIONS, NodeLine, SessionLine, Status, limits, orders};
+use super::{Answer, CertificateLine, Command, MOST_SESSIONS, NodeLine, SessionLine, Status, limits, locks, orders};
 use crate::cli::signin::attributes;
 use crate::node::Node;
 use admin_api::{Control, Draining};
@@ -43,6 +43,9 @@ pub async fn perform(node: &Arc<Node>, command: Command) -> Answer {
         }
         Command::Nodes {} => nodes(node),
         Command::Certificates {} => certificates(node).await,
+        Command::Locks {} => locks::list(node),
+        Command::Lock { user } => locks::order(node, &user, true).await,
+        Command::Unlock { user } => locks::order(node, &user, false).await,
         Command::Limits { user } => limits::list(node, user.as_deref()).await,
         Command::LiftLimits { user, client, source, all } => {
             limits::lift(node, user.as_deref(), client.as_deref(), source.as_deref(), all).await

@@ -5,6 +5,7 @@
 
 pub mod commands;
 mod limits;
+mod locks;
 pub mod orders;
 pub mod socket;
 
@@ -79,6 +80,18 @@ pub enum Command {
         /// What holds this user, in any spelling.
         user: Option<String>,
     },
+    /// The users whom operators locked.
+    Locks {},
+    /// Refuse a user at all nodes from now on, and end what is open.
+    Lock {
+        /// The user, in any spelling.
+        user: String,
+    },
+    /// Let a locked user sign in again, at all nodes.
+    Unlock {
+        /// The user, in any spelling.
+        user: String,
+    },
     /// End pauses at all nodes: exactly one of these.
     LiftLimits {
         /// Those of this user, in any spelling.
@@ -95,7 +108,10 @@ pub enum Command {
 impl Command {
     /// Whether it does anything but tell.
     pub fn changes(&self) -> bool {
-        !matches!(self, Self::Status {} | Self::Sessions { .. } | Self::Nodes {} | Self::Certificates {})
+        !matches!(
+            self,
+            Self::Status {} | Self::Sessions { .. } | Self::Nodes {} | Self::Certificates {} | Self::Locks {}
+        )
     }
 
     /// The command in one line, as the log and the audit have it: its name, and what was given, `key=value`. Of RADIUS attributes
@@ -174,8 +190,37 @@ pub enum Answer {
         /// Other nodes hear of it.
         shared: bool,
     },
+    /// The users whom operators locked.
+    Locks {
+        /// The node that was asked.
+        node: String,
+        /// The users.
+        locked: Vec<LockLine>,
+    },
+    /// A user was locked or unlocked.
+    Locked {
+        /// The node that was told.
+        node: String,
+        /// The canonical name.
+        user: String,
+        /// Whether the user is locked now.
+        locked: bool,
+        /// How many attempts and challenges were ended; `None`: the store cannot be reached, and other nodes do not know yet.
+        ended: Option<usize>,
+        /// Other nodes follow.
+        shared: bool,
+    },
     /// It was not done: why, and what to do.
     Error(String),
+}
+
+/// One locked user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockLine {
+    /// The canonical name.
+    pub user: String,
+    /// When the order was given, in seconds since the Unix epoch.
+    pub since: u64,
 }
 
 /// What holds a user beside pauses of passwords.

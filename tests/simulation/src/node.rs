@@ -149,6 +149,7 @@ impl World<'_> {
             attributes: None,
             proxy_state: 0,
             sessions: 0,
+            locked: false,
             station: facts.device.map(|device| vec![b'd', device].into()),
             port: None,
             marks: facts.session(),

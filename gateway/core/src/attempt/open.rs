@@ -4,6 +4,7 @@ use super::record::{Attempt, AttemptKey, Challenge, Open, Phase, Progress, Purpo
 use super::records::{Records, within};
 use super::state::StateId;
 use super::transition::Rules;
+use crate::reason::Reason;
 use crate::time::Timestamp;
 use std::sync::Arc;
 
@@ -101,6 +102,43 @@ impl Records {
         for state in out.into_iter().chain(attempt.collector) {
             self.spend_as(state, true, now);
         }
+    }
+
+    /// Ends whatever is open for `user`: challenges burn, and prompts and approvals that nobody has collected are settled as failed, so
+    /// that packets that wait are refused. What was committed for a packet stays. Returns how many attempts and challenges ended.
+    pub(super) fn end_all(&mut self, user: &Arc<str>, reason: Reason, now: Timestamp) -> usize {
+        let mut ended = 0_usize;
+        let keys: Vec<AttemptKey> = self.attempts.keys().filter(|key| key.user == *user).cloned().collect();
+        for key in keys {
+            let Some(attempt) = self.attempts.get_mut(&key) else { continue };
+            let open = match &attempt.phase {
+                Phase::Settled { verdict, to, .. } => *verdict == Settled::Passed && to.is_none(),
+                Phase::Begun | Phase::Waiting { .. } | Phase::Challenged { .. } | Phase::Offered { .. } => true,
+            };
+            if open {
+                let to = attempt.waiting;
+                attempt.phase = Phase::Settled { verdict: Settled::Failed(reason), at: now, to };
+                ended = ended.saturating_add(1);
+                self.prompt_is_over(&key);
+            }
+        }
+        let settled = |records: &Self, challenge: &Challenge| {
+            // It collects what was settled: the packet that brings it is refused with the reason.
+            let attempt = records.attempts.get(&challenge.key);
+            matches!(&challenge.purpose, Purpose::Collect { epoch, .. } if attempt.is_some_and(|attempt| attempt.epoch == *epoch))
+        };
+        let burnt =
+            self.challenges.iter().filter(|(_, challenge)| challenge.key.user == *user && !settled(self, challenge));
+        let mut burnt: Vec<StateId> = burnt.map(|(state, _)| *state).collect();
+        burnt.sort_unstable();
+        for state in burnt {
+            // The challenge of an attempt is counted with it.
+            let round =
+                self.challenges.get(&state).is_some_and(|challenge| matches!(challenge.purpose, Purpose::Round { .. }));
+            ended = ended.saturating_add(usize::from(round));
+            self.spend_as(state, true, now);
+        }
+        ended
     }
 
     /// The same for rounds of first factors, which belong to no attempt and have proved nothing: they burn each other only.

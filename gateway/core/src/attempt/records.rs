@@ -96,6 +96,7 @@ impl Transition {
             }
             Change::Look => Outcome::Holds(records.holds(&key.user, rules, now)),
             Change::Lift => Outcome::Holds(records.lift(&key.user, rules, now)),
+            Change::End { reason } => Outcome::Ended(records.end_all(&key.user, *reason, now)),
         }
     }
 }

@@ -218,6 +218,11 @@ pub enum Change {
     Look,
     /// Lift what holds the user: an operator says so. Of the key only the user counts.
     Lift,
+    /// End every attempt and challenge of the user: the user is locked, or may no longer sign in. Of the key only the user counts.
+    End {
+        /// What packets that wait are refused with.
+        reason: Reason,
+    },
 }
 
 impl Change {
@@ -233,6 +238,8 @@ impl Change {
             (Self::Claim { prompts, .. }, Outcome::Claimed { .. } | Outcome::Joined { .. }) => *prompts,
             // A code that counts as used, a wrong one that counts, a challenge under which somebody comes back.
             (Self::Settle { .. } | Self::Retry { .. } | Self::Collect { .. }, Outcome::Done) => true,
+            // An operator is told that nothing is open any more.
+            (Self::End { .. }, _) => true,
             _ => false,
         }
     }
@@ -321,6 +328,8 @@ pub enum Outcome {
     },
     /// What holds the user, or held it until it was lifted.
     Holds(Vec<Hold>),
+    /// So many attempts and challenges of the user were ended.
+    Ended(usize),
     /// The change is in the store.
     Done,
     /// The challenge is yours to check.

@@ -45,6 +45,9 @@ pub(super) struct TakenCode {
 impl Facts {
     /// Password or State: which leg is it?
     pub(super) fn start(&mut self, turn: &mut Turn<'_>) -> Stage {
+        if self.request.locked {
+            return self.refuse(Reason::LockedByOperator, turn);
+        }
         let offer = self.request.offer.take();
         if let Some(state) = self.state.take() {
             let Some(state) = state else { return self.refuse(Reason::StateForged, turn) };
@@ -311,6 +314,7 @@ impl Facts {
             Outcome::Discarded(reason) => self.silence(reason, turn),
             Outcome::Done
             | Outcome::Holds(_)
+            | Outcome::Ended(_)
             | Outcome::Offered(_)
             | Outcome::Pending { .. }
             | Outcome::TakenOver { .. }

@@ -107,6 +107,11 @@ impl Setting {
     pub fn rules(&self) -> Arc<Rules> {
         self.rules.clone()
     }
+
+    /// The canonical name of a User-Name; `None` if it is no name.
+    pub fn canonical(&self, user_name: &[u8]) -> Option<String> {
+        self.names.read(user_name).ok().map(|identity| identity.canonical)
+    }
 }
 
 /// What is fed to an exchange.

@@ -40,6 +40,8 @@ pub struct Request {
     pub attributes: Option<Attributes>,
     /// How many sessions the user has open, where `max_sessions` asks for it.
     pub sessions: usize,
+    /// An operator has locked the user.
+    pub locked: bool,
     /// What its Proxy-State takes in the reply, in octets.
     pub proxy_state: usize,
     /// Why it is refused whatever it says: a fault of its attributes, or a proof that nobody here can read.
@@ -95,6 +97,7 @@ impl Request {
             marks: marks(packet),
             attributes: None,
             sessions: 0,
+            locked: false,
             proxy_state: packet.all(attribute::PROXY_STATE).map(|value| value.len() + 2).sum(),
             signed,
             refusal,

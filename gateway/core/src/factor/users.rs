@@ -213,6 +213,19 @@ impl Users {
         Ok(Self { list, places, nobody, decoys: RandomState::new(), groups: tables })
     }
 
+    /// The users of an earlier list who may not sign in any more, and why: they are gone, disabled or locked. What is open for them is
+    /// to end; hours and expiry only count at the start of a sign-in.
+    pub fn shut_out_since(&self, before: &Self) -> Vec<(Box<str>, Reason)> {
+        let barred = |user: &User| match user {
+            User { disabled: true, .. } => Some(Reason::UserDisabled),
+            User { locked: true, .. } => Some(Reason::UserLocked),
+            _ => None,
+        };
+        let earlier = before.list.iter().filter(|user| barred(user).is_none());
+        let now = |user: &User| self.find(&user.name).map_or(Some(Reason::UnknownUser), barred);
+        earlier.filter_map(|user| Some((user.name.clone(), now(user)?))).collect()
+    }
+
     /// The user of that canonical name.
     pub fn find(&self, canonical: &str) -> Option<&User> {
         self.list.get(*self.places.get(canonical)?)

@@ -1,6 +1,7 @@
 //! Limits as plain values.
 
 pub mod breaker;
+pub mod locks;
 pub mod patience;
 pub mod places;
 pub mod queue;

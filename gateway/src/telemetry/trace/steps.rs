@@ -78,6 +78,7 @@ pub(super) fn name(change: &Change) -> &'static str {
         Change::FinishRound { .. } => "finish",
         Change::Look => "look",
         Change::Lift => "lift",
+        Change::End { .. } => "end",
     }
 }
 
@@ -95,6 +96,7 @@ fn outcome(outcome: &Outcome) -> &'static str {
         Outcome::Pending { .. } => "pending",
         Outcome::Committed { .. } => "committed",
         Outcome::Holds(_) => "holds",
+        Outcome::Ended(_) => "ended",
         Outcome::Done => "done",
         Outcome::Taken(_) => "taken",
         Outcome::Refused(_) => "refused",

@@ -255,3 +255,35 @@ fn another_session_collects_no_approval() {
     assert_eq!(world.claim(1, (true, false), Some(2), 3), Outcome::Refused(Reason::PromptPending));
     assert!(matches!(world.claim(1, (true, false), Some(1), 4), Outcome::Collected { .. }));
 }
+
+#[test]
+fn end_leaves_nothing_open() {
+    let mut world = World::default();
+    let locked = Settled::Failed(Reason::LockedByOperator);
+    let checked = world.challenged(1, 0);
+    world.challenged(2, 0);
+    assert!(matches!(world.take(1, 1, 1), Outcome::Taken(_)), "its code is being judged");
+    let Outcome::Claimed { epoch } = world.claim(3, (true, false), None, 1) else { panic!("not claimed") };
+    assert_eq!(world.apply(9, Change::End { reason: Reason::LockedByOperator }, 2), Outcome::Ended(3));
+    assert_eq!(world.take(2, 2, 3), Outcome::Refused(Reason::ChallengeBurnt));
+    assert_eq!(world.judged(1, checked, Settled::Passed, 3), Outcome::Discarded(Reason::Superseded));
+    // The user approves all the same, and the packet that waits asks.
+    let approve = Change::Settle { epoch, taken: None, verdict: Settled::Passed, code: None };
+    assert_eq!(world.apply(3, approve, 3), Outcome::Discarded(Reason::Superseded));
+    let collect = Change::Collect { epoch, packet: digest(3), challenge: None };
+    let Outcome::Collected { verdict, .. } = world.apply(3, collect, 3) else { panic!("nothing to collect") };
+    assert_eq!(verdict, locked);
+    assert_eq!(world.apply(9, Change::End { reason: Reason::LockedByOperator }, 4), Outcome::Ended(0));
+}
+
+#[test]
+fn end_takes_uncollected_approvals() {
+    let mut world = World::default();
+    let Outcome::Claimed { epoch } = world.claim(1, (true, false), None, 0) else { panic!("not claimed") };
+    assert_eq!(world.apply(1, Change::Detach { packet: digest(1) }, 1), Outcome::Done);
+    let approve = Change::Settle { epoch, taken: None, verdict: Settled::Passed, code: None };
+    assert_eq!(world.apply(1, approve, 2), Outcome::Committed { to: None });
+    assert_eq!(world.apply(9, Change::End { reason: Reason::UserDisabled }, 3), Outcome::Ended(1));
+    let again = world.claim(1, (true, false), None, 4);
+    assert!(!matches!(again, Outcome::Collected { verdict: Settled::Passed, .. }), "{again:?}");
+}

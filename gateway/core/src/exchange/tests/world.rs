@@ -398,6 +398,7 @@ impl World {
             marks: packet.marks.clone(),
             attributes: None,
             sessions: 0,
+            locked: false,
             proxy_state: 0,
             signed: packet.signed,
             refusal: None,

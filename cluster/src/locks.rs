@@ -1,0 +1,26 @@
+//! What nodes tell each other of locked users by way of a shared store.
+
+use crate::sessions::Since;
+use gateway_core::limit::locks::Lock;
+
+/// What a node tells of locked users, and what it asks.
+#[derive(Debug)]
+pub struct TellingLocks {
+    /// Orders that others may not know.
+    pub orders: Vec<Lock>,
+    /// What it has heard already.
+    pub since: Since,
+}
+
+/// What others told.
+#[derive(Debug)]
+pub struct HeardLocks {
+    /// The newest order about each user, those that the node told itself included. An order may come more than once.
+    pub orders: Vec<Lock>,
+    /// Up to where.
+    pub since: Since,
+    /// There are more.
+    pub more: bool,
+    /// Another one than before: the store was emptied meanwhile, and every order is to be told again.
+    pub life: String,
+}
