@@ -1,4 +1,5 @@
-//! `docs/rfc.md` promises nothing that no test holds: each row says how it stands, and what it calls held names tests that exist.
+//! `docs/rfc.md` and the table of attackers in `SECURITY.md` promise nothing that no test holds: each row names tests that exist, or says
+//! how it stands.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -81,6 +82,44 @@ fn rows_name_tests_that_exist() {
     assert!(rows > 200, "only {rows} rows were read");
     let faults = faults(&page, &tests());
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+/// What is wrong with the table of attackers, whose tests are to be found among `tests`.
+fn unheld(page: &str, tests: &BTreeSet<String>) -> Vec<String> {
+    let rows = page.lines().skip_while(|line| !line.starts_with("| Attacker |")).skip(2);
+    let mut faults = Vec::new();
+    for row in rows.take_while(|line| line.starts_with('|')) {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [attacker, _, _, held] = cells[..] else {
+            faults.push(format!("{} has {} cells, and 4 are wanted", cells[0], cells.len()));
+            continue;
+        };
+        let named: Vec<&str> = held.split('`').skip(1).step_by(2).collect();
+        if named.is_empty() {
+            faults.push(format!("{attacker} is held by no test"));
+        }
+        let missing = named.iter().filter(|name| !tests.contains(**name));
+        faults.extend(missing.map(|name| format!("{attacker}: there is no test {name}")));
+    }
+    faults
+}
+
+#[test]
+fn attackers_are_held_by_tests() {
+    let page = fs::read_to_string(root().join("SECURITY.md")).expect("the page is there");
+    assert!(page.contains("| Attacker |"));
+    assert_eq!(unheld(&page, &tests()), Vec::<String>::new());
+    let head = "| Attacker | Can | Cannot | Held |\n|---|---|---|---|\n";
+    let here = BTreeSet::from(["here".to_owned()]);
+    assert_eq!(unheld(&format!("{head}| nobody | try | do | `here` |\n"), &here), Vec::<String>::new());
+    for (row, fault) in [
+        ("| nobody | try | do | `there` |", "no test there"),
+        ("| nobody | try | do | a test |", "held by no test"),
+        ("| nobody | try | do |", "3 cells"),
+    ] {
+        let found = unheld(&format!("{head}{row}\n"), &here);
+        assert!(found.iter().any(|text| text.contains(fault)), "{row}: {found:?}");
+    }
 }
 
 #[test]
