@@ -1,6 +1,6 @@
 //! Nobody gets in by patience: guesses at once, prompts again and again, and packets that ride on an approval.
 
-use entra_cloud::{Cloud, Settings};
+use entra_cloud::{Cloud, Operation, Settings};
 use gateway_core::radius::{Code, attribute};
 use std::time::Duration;
 use tests::entra::{PASSWORD, password, setup, upn};
@@ -59,6 +59,15 @@ fn redis_answers_at_three_nodes_are_judged_to_the_limit() {
     let start = |node: &str| wide(Setup::new().user("alice", PASSWORD).token(&token)).sharing(&redis, node).start();
     let (a, b, c) = (start("a"), start("b"), start("c"));
     assert_eq!(volley(&[&a, &b, &c], "alice", "000000"), 10);
+}
+
+#[test]
+fn redis_cloud_judges_answers_at_once_to_the_limit() {
+    let (cloud, redis) = (Cloud::start(Settings::default()), Redis::start());
+    let start = |node: &str| wide(setup(&cloud, &["totp"])).sharing(&redis, node).start();
+    let (a, b, c) = (start("a"), start("b"), start("c"));
+    assert_eq!(volley(&[&a, &b, &c], "totp", "000000"), 10);
+    assert_eq!(cloud.requests(Operation::End), 10);
 }
 
 #[test]
