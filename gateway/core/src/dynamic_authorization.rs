@@ -66,6 +66,54 @@ pub fn encode(
     encode_request(order.code(), identifier, [0; 16], &attributes, secret, true)
 }
 
+/// What a CoA-Request must not ask for: what names the session or the NAS, which a change cannot be (RFC 5176 §3.6, note 1), and what is
+/// the packet's own.
+const NO_CHANGES: [u8; 18] = [
+    attribute::USER_NAME,
+    attribute::NAS_IP_ADDRESS,
+    attribute::NAS_PORT,
+    attribute::FRAMED_IP_ADDRESS,
+    attribute::STATE,
+    attribute::CALLED_STATION_ID,
+    attribute::CALLING_STATION_ID,
+    attribute::NAS_IDENTIFIER,
+    attribute::PROXY_STATE,
+    attribute::ACCT_SESSION_ID,
+    attribute::ACCT_MULTI_SESSION_ID,
+    attribute::EVENT_TIMESTAMP,
+    attribute::EAP_MESSAGE,
+    attribute::MESSAGE_AUTHENTICATOR,
+    attribute::NAS_PORT_ID,
+    attribute::CHARGEABLE_USER_IDENTITY,
+    attribute::NAS_IPV6_ADDRESS,
+    attribute::FRAMED_IPV6_PREFIX,
+];
+
+/// Authorize-Only, a value of Service-Type.
+const AUTHORIZE_ONLY: [u8; 4] = [0, 0, 0, 17];
+
+/// Why `changes` cannot be asked for.
+///
+/// # Errors
+///
+/// The first attribute that RFC 5176 forbids in a CoA-Request that changes a session, in words.
+pub fn check_changes(changes: &Attributes) -> Result<(), String> {
+    for attribute in changes.iter() {
+        if NO_CHANGES.contains(&attribute.kind) {
+            return Err(format!(
+                "attribute {} names the session or belongs to the packet itself: a CoA-Request cannot change it (RFC 5176 §3.6)",
+                attribute.kind
+            ));
+        }
+        if attribute.kind == attribute::SERVICE_TYPE && attribute.value == AUTHORIZE_ONLY {
+            return Err("Service-Type = Authorize-Only has the NAS ask again instead of changing the session (RFC 5176 §3.2), which is \
+                        not supported"
+                .to_owned());
+        }
+    }
+    Ok(())
+}
+
 /// Adds what the NAS reported; what it did not report is left out.
 fn identify(attributes: &mut Attributes, session: &Session, kind: SessionAttribute) -> Result<(), TooLong> {
     let octets = |attributes: &mut Attributes, kind: u8, value: Option<&[u8]>| match value {
@@ -239,6 +287,25 @@ mod tests {
         assert_eq!(packet.first(attribute::EVENT_TIMESTAMP), Some(&1_700_000_000_u32.to_be_bytes()[..]));
         assert_eq!(packet.first(attribute::NAS_PORT_ID), None, "what was not reported is not made up");
         assert_eq!(octets, made(Order::Disconnect, &Attributes::new()), "a retransmission is the same octets");
+    }
+
+    #[test]
+    fn forbidden_changes_are_refused() {
+        let check = |kind: u8, value: &[u8]| {
+            let mut changes = Attributes::new();
+            changes.push_integer(attribute::SESSION_TIMEOUT, 60);
+            changes.push(kind, value).unwrap();
+            check_changes(&changes)
+        };
+        for kind in NO_CHANGES {
+            assert!(
+                check(kind, &[0, 0, 0, 1]).is_err_and(|text| text.contains(&format!("attribute {kind} "))),
+                "{kind}"
+            );
+        }
+        assert!(check(attribute::SERVICE_TYPE, &AUTHORIZE_ONLY).is_err());
+        assert_eq!(check(attribute::SERVICE_TYPE, &[0, 0, 0, 2]), Ok(()));
+        assert_eq!(check(attribute::FILTER_ID, b"quarantine"), Ok(()));
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl Entry {
     /// Why it gets no answer.
     pub fn read(bytes: Box<[u8]>, origin: Origin, sinks: usize, answers: &Arc<Answers>) -> Result<Arc<Self>, Reason> {
         let Origin { client, peer, local, received } = origin;
-        let packet = Packet::parse(&bytes).map_err(|_| Reason::Malformed)?;
+        let packet = Packet::whole(&bytes).map_err(|_| Reason::Malformed)?;
         let record = Record::read(packet, &client, received)?;
         let Record { secret, status, at, impossible, id, near, octets, .. } = record;
         Ok(Arc::new(Self {
@@ -91,7 +91,7 @@ impl Entry {
 
     /// The record again, as a view of the packet. It was read once, so that nothing is checked again.
     pub fn record(&self) -> Option<Record<'_>> {
-        let packet = Packet::parse(&self.bytes).ok()?;
+        let packet = Packet::whole(&self.bytes).ok()?;
         let Self { secret, status, at, impossible, id, near, octets, .. } = *self;
         let acct_session_id = packet.first(attribute::ACCT_SESSION_ID).unwrap_or_default();
         Some(Record { packet, secret, status, acct_session_id, at, impossible, id, near, octets })
@@ -117,7 +117,7 @@ impl Entry {
 
     /// Writes the Accounting-Response and puts it where the listener finds it.
     pub fn answer(&self) -> Option<&Arc<Answers>> {
-        let packet = Packet::parse(&self.bytes).ok()?;
+        let packet = Packet::whole(&self.bytes).ok()?;
         let secret = self.client.secrets.get(self.secret)?;
         let bytes = encode_reply(Code::ACCOUNTING_RESPONSE, &packet, &Attributes::new(), secret).ok()?;
         let outgoing = Outgoing { bytes: bytes.into(), peer: self.peer, local: self.local };

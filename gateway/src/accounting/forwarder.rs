@@ -5,9 +5,12 @@
 //! again, which the other server must bear as it bears any retransmission.
 
 use super::spool::{Found, HEADER, Place, Reader, read, segment_path, write_position};
+use crate::clock::OsEntropy;
 use crate::telemetry::metrics::Metrics;
 use gateway_core::config::{Config, ForwardSink};
+use gateway_core::entropy::draw;
 use gateway_core::radius::{Attributes, Code, Packet, attribute, encode_request, verify_reply};
+use gateway_core::retransmission::Retransmission;
 use gateway_core::time::Timestamp;
 use std::collections::VecDeque;
 use std::fs::File;
@@ -72,7 +75,7 @@ struct Flight {
     end: Place,
     size: u64,
     due: Instant,
-    wait: Duration,
+    waits: Retransmission,
     answered: bool,
 }
 
@@ -139,14 +142,15 @@ impl Forwarder<'_> {
         }
         self.identifier = identifier.wrapping_add(1);
         let bytes = request(found, identifier, self.sink, crate::clock::now());
-        let (due, wait) = (Instant::now() + self.sink.timeout, self.sink.timeout);
+        let mut waits = Retransmission::new(self.sink.timeout, LONGEST_WAIT);
+        let due = Instant::now() + waits.wait(random());
         // What cannot be written as a packet was none when it was received, which the door prevents.
         let answered = bytes.is_none();
         let bytes = bytes.unwrap_or_default();
         if !answered {
             let _ = self.socket.send(&bytes);
         }
-        self.flights.push_back(Flight { identifier, bytes, session, end, size: found.size, due, wait, answered });
+        self.flights.push_back(Flight { identifier, bytes, session, end, size: found.size, due, waits, answered });
     }
 
     /// The next record of the spool and the place behind it.
@@ -204,7 +208,7 @@ impl Forwarder<'_> {
         let Ok(reply) = Packet::parse(octets) else { return false };
         let flight = self.flights.iter_mut().find(|flight| flight.identifier == reply.identifier() && !flight.answered);
         let Some(flight) = flight.filter(|_| reply.code() == Code::ACCOUNTING_RESPONSE) else { return false };
-        let Ok(request) = Packet::parse(&flight.bytes) else { return false };
+        let Ok(request) = Packet::whole(&flight.bytes) else { return false };
         if verify_reply(&reply, request.authenticator(), &self.sink.secret).is_err() {
             return false;
         }
@@ -219,8 +223,7 @@ impl Forwarder<'_> {
             // The same octets: Acct-Delay-Time stays what it was, so that it is the same packet to the other server.
             let _ = self.socket.send(&flight.bytes);
             self.metrics.accounting.resent.inc();
-            flight.wait = flight.wait.saturating_mul(2).min(LONGEST_WAIT);
-            flight.due = now + flight.wait;
+            flight.due = now + flight.waits.wait(random());
         }
     }
 
@@ -259,8 +262,13 @@ impl Forwarder<'_> {
     }
 }
 
+/// Random bits, so that nodes that began to wait together do not go on together.
+fn random() -> u32 {
+    u32::from_be_bytes(draw(&mut OsEntropy::new()))
+}
+
 fn session(found: &Found) -> Session {
-    let Ok(packet) = Packet::parse(&found.packet) else { return Session::All };
+    let Ok(packet) = Packet::whole(&found.packet) else { return Session::All };
     match packet.first(attribute::ACCT_STATUS_TYPE) {
         Some([0, 0, 0, 7 | 8]) => Session::All,
         _ => {
@@ -270,18 +278,30 @@ fn session(found: &Found) -> Session {
     }
 }
 
-/// The record as a packet of ours: attributes and Proxy-State as they came, Acct-Delay-Time longer by the time in the
-/// spool (RFC 2866 §5.2), and both authenticators made with the other server's secret.
+/// What accounting must not carry (RFC 2866 §4.1, RFC 3579 §3.3): it proves somebody, or belongs to a conversation. A secret that a NAS
+/// put into a record by mistake does not travel on under another one's key.
+const KEPT_BACK: [u8; 7] = [
+    attribute::USER_PASSWORD,
+    attribute::CHAP_PASSWORD,
+    attribute::REPLY_MESSAGE,
+    attribute::STATE,
+    attribute::ARAP_PASSWORD,
+    attribute::EAP_MESSAGE,
+    attribute::MESSAGE_AUTHENTICATOR,
+];
+
+/// Writes the record as a packet of ours: attributes and Proxy-State as they came but for [`KEPT_BACK`], Acct-Delay-Time longer by the
+/// time in the spool (RFC 2866 §5.2), and the authenticator made with the other server's secret. It is not signed beside, as servers
+/// expect of accounting (RFC 2869 §5.19).
 fn request(found: &Found, identifier: u8, sink: &ForwardSink, now: Timestamp) -> Option<Vec<u8>> {
-    let packet = Packet::parse(&found.packet).ok()?;
+    let packet = Packet::whole(&found.packet).ok()?;
     let waited = u32::try_from(now.since(found.received).as_secs()).unwrap_or(u32::MAX);
     let delay = packet.first(attribute::ACCT_DELAY_TIME).and_then(|octets| octets.try_into().ok());
     let delay = delay.map_or(0, u32::from_be_bytes).saturating_add(waited);
     let encode = |with_delay: bool| {
         let mut attributes = Attributes::new();
-        for attribute in packet.attributes() {
-            let own = attribute.kind == attribute::MESSAGE_AUTHENTICATOR;
-            if own || (with_delay && attribute.kind == attribute::ACCT_DELAY_TIME) {
+        for attribute in packet.attributes().filter(|attribute| !KEPT_BACK.contains(&attribute.kind)) {
+            if with_delay && attribute.kind == attribute::ACCT_DELAY_TIME {
                 continue;
             }
             attributes.push(attribute.kind, attribute.value).ok()?;
@@ -289,17 +309,8 @@ fn request(found: &Found, identifier: u8, sink: &ForwardSink, now: Timestamp) ->
         if with_delay && delay > 0 {
             attributes.push_integer(attribute::ACCT_DELAY_TIME, delay);
         }
-        encode_request(Code::ACCOUNTING_REQUEST, identifier, [0; 16], &attributes, &sink.secret, true).ok()
+        encode_request(Code::ACCOUNTING_REQUEST, identifier, [0; 16], &attributes, &sink.secret, false).ok()
     };
     // A packet that is full to the last octet has no room for more.
-    encode(true).or_else(|| encode(false)).or_else(|| bare(&packet, identifier, sink))
-}
-
-/// Without a Message-Authenticator of ours, which accounting does not need.
-fn bare(packet: &Packet<'_>, identifier: u8, sink: &ForwardSink) -> Option<Vec<u8>> {
-    let mut attributes = Attributes::new();
-    for attribute in packet.attributes().filter(|attribute| attribute.kind != attribute::MESSAGE_AUTHENTICATOR) {
-        attributes.push(attribute.kind, attribute.value).ok()?;
-    }
-    encode_request(Code::ACCOUNTING_REQUEST, identifier, [0; 16], &attributes, &sink.secret, false).ok()
+    encode(true).or_else(|| encode(false))
 }

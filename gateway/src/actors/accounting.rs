@@ -80,7 +80,7 @@ impl AccountingListener {
         if truncated {
             return Err((Reason::Oversized, None));
         }
-        let packet = Packet::parse(&bytes).map_err(|malformed| (Reason::Malformed, Some(malformed.label())))?;
+        let packet = Packet::whole(&bytes).map_err(|malformed| (Reason::Malformed, Some(malformed.label())))?;
         if packet.code() == Code::STATUS_SERVER {
             let outgoing = self.status(&packet, &client, active, now)?;
             self.send(Outgoing { bytes: outgoing.into(), peer, local }, &client.name);

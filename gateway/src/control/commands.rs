@@ -5,7 +5,7 @@ use crate::cli::signin::attributes;
 use crate::node::Node;
 use admin_api::{Control, Draining};
 use gateway_core::accounting::sessions::Session;
-use gateway_core::dynamic_authorization::Order;
+use gateway_core::dynamic_authorization::{Order, check_changes};
 use gateway_core::identity::Rules;
 use gateway_core::radius::Attributes;
 use std::net::IpAddr;
@@ -29,6 +29,9 @@ pub async fn perform(node: &Arc<Node>, command: Command) -> Answer {
                 Ok(changes) => changes,
                 Err(error) => return Answer::Error(format!("{error:#}")),
             };
+            if let Err(error) = check_changes(&changes) {
+                return Answer::Error(error);
+            }
             let found = find(node, None, Some(&session), client.as_deref());
             if found.as_ref().is_ok_and(|found| found.len() > 1) {
                 return Answer::Error(format!(

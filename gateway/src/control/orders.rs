@@ -10,6 +10,7 @@ use gateway_core::dynamic_authorization::{Answer, NoAnswer, Order, encode, error
 use gateway_core::entropy::draw;
 use gateway_core::radius::{Attributes, LONGEST_PACKET, SharedSecret};
 use gateway_core::reason::Reason;
+use gateway_core::retransmission::{LONGEST, Retransmission};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -141,7 +142,7 @@ async fn transmit(
     request: &[u8],
     secret: &SharedSecret,
     to: SocketAddr,
-    (mut wait, tries): (Duration, u32),
+    (first, tries): (Duration, u32),
     resent: impl Fn(),
 ) -> std::io::Result<Went> {
     let any = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
@@ -149,13 +150,14 @@ async fn transmit(
     socket.connect(to).await?;
     let mut buffer = [0; LONGEST_PACKET];
     let mut forged = false;
+    let mut waits = Retransmission::new(first, LONGEST);
     for attempt in 0..tries {
         if attempt > 0 {
             resent();
         }
         // An error here is what ICMP said of the try before: the NAS may be starting.
         let _ = socket.send(request).await;
-        let until = Instant::now() + wait;
+        let until = Instant::now() + waits.wait(u32::from_be_bytes(draw(&mut OsEntropy::new())));
         while let Ok(received) = timeout_at(until, socket.recv(&mut buffer)).await {
             let Ok(length) = received else { continue };
             match judge(order, request, buffer.get(..length).unwrap_or_default(), secret) {
@@ -164,7 +166,6 @@ async fn transmit(
                 Err(NoAnswer::Stranger) => {}
             }
         }
-        wait = wait.saturating_mul(2);
     }
     Ok(Went::Silent { forged })
 }

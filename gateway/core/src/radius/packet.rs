@@ -90,6 +90,21 @@ impl<'a> Packet<'a> {
         Ok(Framed { packet: Self { bytes, authenticator, proof_at }, fault })
     }
 
+    /// Reads a packet for what it says, not for what it proves: its attributes are whole, and whatever else is wrong with them, such as an
+    /// empty User-Name or a User-Password of a wrong length, is somebody else's to judge. An accounting record is kept all the same.
+    ///
+    /// # Errors
+    ///
+    /// A fault of the frame, or an attribute that ends beyond the packet.
+    pub fn whole(datagram: &'a [u8]) -> Result<Self, Malformed> {
+        let Framed { packet, fault } = Self::frame(datagram)?;
+        let read: usize = packet.attributes().map(|attribute| attribute.value.len() + 2).sum();
+        match fault {
+            Some(fault) if HEADER + read != packet.bytes.len() => Err(fault),
+            _ => Ok(packet),
+        }
+    }
+
     /// What the packet is.
     pub fn code(&self) -> Code {
         Code::from(self.bytes.first().copied().unwrap_or_default())
@@ -474,6 +489,21 @@ mod tests {
         let mut attribute = vec![kind, u8::try_from(octets + 2).unwrap()];
         attribute.resize(octets + 2, b'x');
         attribute
+    }
+
+    #[test]
+    fn whole_judges_no_values() {
+        for attributes in
+            [attribute(1, 0), attribute(2, 17), attribute(3, 3), [attribute(1, 3), attribute(1, 3)].concat()]
+        {
+            let bytes = packet(4, &attributes);
+            assert!(Packet::parse(&bytes).is_err());
+            assert_eq!(Packet::whole(&bytes).unwrap().bytes(), bytes);
+        }
+        // An attribute that ends beyond the packet, behind another fault and behind a signature too.
+        let open = [attribute(1, 0), attribute(80, 16), vec![4, 9, 1]].concat();
+        assert!(Packet::whole(&packet(4, &open)).is_err());
+        assert!(Packet::whole(&packet(4, &[attribute(1, 0), vec![4, 1]].concat())).is_err());
     }
 
     #[test]
