@@ -10,7 +10,7 @@
 //! | `{prefix}:{sessions}:reports` | a hash: for each session of accounting the newest report of it, sealed; and `life`, which is another one once the store was emptied | `accounting.session_timeout` after the last report |
 //! | `{prefix}:{sessions}:changes` | a sorted set: those sessions by when they were reported last, by the clock of the store in µs; fields of the hash go when they go from here | with the hash |
 //! | `{prefix}:{limits}:reports`, `:changes` | a hash and a sorted set like those of sessions: batches of wrong passwords that nodes counted, sealed, 4,096 at most | `limits.wrong_passwords_window` after the last batch |
-//! | `{prefix}:{locks}:reports`, `:changes` | the same of users whom operators locked or unlocked: the newest order about each, sealed | 90 days after the last order; nodes that know the orders put them down again |
+//! | `{prefix}:{locks}:reports`, `:changes` | the same of users whom operators locked or unlocked: the newest order about each, sealed, 40,000 at most | 10 years after the last order |
 //! | channel `{prefix}:changed:{user}` | told when an outcome or a new owner was written for the user | |
 //!
 //! `{group}` is the first octet of the slot tag HMAC(names key, canonical user) in hexadecimal, and stands in braces in the key

@@ -1,18 +1,18 @@
-//! What nodes tell each other of locked users by way of a shared store.
+//! Orders about locked users, as nodes tell them each other by way of a shared store.
 
 use crate::sessions::Since;
 use gateway_core::limit::locks::Lock;
 
-/// What a node tells of locked users, and what it asks.
+/// Orders that a node tells, and up to where it has heard others.
 #[derive(Debug)]
 pub struct TellingLocks {
     /// Orders that others may not know.
     pub orders: Vec<Lock>,
-    /// What it has heard already.
+    /// Place up to which it has heard already.
     pub since: Since,
 }
 
-/// What others told.
+/// Answer of the store.
 #[derive(Debug)]
 pub struct HeardLocks {
     /// The newest order about each user, those that the node told itself included. An order may come more than once.

@@ -20,6 +20,13 @@ pub struct Telling {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Since(pub(crate) String);
 
+impl Since {
+    /// As the store tells it.
+    pub fn at(upto: &str) -> Self {
+        Self(upto.to_owned())
+    }
+}
+
 impl Default for Since {
     /// Nothing yet.
     fn default() -> Self {

@@ -26,6 +26,21 @@ pub trait ReadLine: Sized {
     fn received(&self) -> Option<Timestamp>;
 }
 
+/// Puts a file of these octets in place of the one that is there, whole or not at all, for its owner's eyes only. One caller at a time
+/// for each path.
+///
+/// # Errors
+///
+/// The disk does not take it: the file is as it was.
+pub fn replace(path: &Path, octets: &[u8]) -> io::Result<()> {
+    let fresh = path.with_extension("new");
+    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;
+    file.write_all(octets)?;
+    file.sync_all()?;
+    fs::rename(fresh, path)?;
+    path.parent().map_or(Ok(()), sync_folder)
+}
+
 /// The files of one kind in one folder: `NAME.jsonl`, and those before it.
 pub struct Files {
     name: &'static str,

@@ -5,12 +5,12 @@
 //! attacker who strips the attribute must not be able to wait for it. An operator who replaces a NAS by one that cannot sign
 //! removes its line and sends SIGHUP, or sets the client to `"no"`.
 
+use crate::durable;
 use gateway_core::exchange::admission::Source;
 use std::collections::HashSet;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
@@ -104,14 +104,7 @@ impl Learned {
             self.sources.read().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
         sources.sort_unstable();
         let text: String = sources.iter().map(|source| format!("{source}\n")).collect();
-        let fresh = self.path.with_extension("new");
-        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&fresh, &self.path)?;
-        if let Some(dir) = self.path.parent() {
-            fs::File::open(dir)?.sync_all()?;
-        }
+        durable::replace(&self.path, text.as_bytes())?;
         self.unsaved.lock().unwrap_or_else(PoisonError::into_inner).retain(|source| !unsaved.contains(source));
         Ok(())
     }

@@ -25,6 +25,7 @@ pub mod pending;
 pub mod permits;
 mod readiness;
 pub mod running;
+mod sharing;
 pub mod store;
 pub mod telemetry;
 pub mod wrong_passwords;

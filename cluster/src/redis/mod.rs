@@ -18,6 +18,7 @@ mod memory;
 mod node;
 mod packet;
 mod reassert;
+mod reports;
 mod scripts;
 mod sessions;
 mod settings;

@@ -10,7 +10,7 @@ use gateway_core::entropy::draw;
 use gateway_core::secret::Secret;
 use gateway_core::time::Timestamp;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -62,15 +62,7 @@ pub fn keys(config: &Config, make: bool) -> anyhow::Result<Vec<Key>> {
 
 fn make_key(path: &Path) -> anyhow::Result<Vec<u8>> {
     let octets = draw::<32>(&mut OsEntropy::new()).to_vec();
-    let write = || -> io::Result<()> {
-        let fresh = path.with_extension("new");
-        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;
-        file.write_all(&octets)?;
-        file.sync_all()?;
-        fs::rename(fresh, path)?;
-        path.parent().map_or(Ok(()), durable::sync_folder)
-    };
-    write().with_context(|| format!("the key of the audit, {}", path.display()))?;
+    durable::replace(path, &octets).with_context(|| format!("the key of the audit, {}", path.display()))?;
     Ok(octets)
 }
 
