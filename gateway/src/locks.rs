@@ -4,6 +4,7 @@
 pub mod sharer;
 
 use crate::clock;
+use crate::durable;
 use crate::node::Node;
 use cluster::{Applied, StoreError};
 use gateway_core::attempt::record::AttemptKey;
@@ -12,11 +13,10 @@ use gateway_core::exchange::Setting;
 use gateway_core::limit::locks::{Full, Lock, Locks};
 use gateway_core::reason::Reason;
 use gateway_core::time::Timestamp;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const NAME: &str = "locked-users";
@@ -25,12 +25,14 @@ const NAME: &str = "locked-users";
 pub struct LockedUsers {
     path: PathBuf,
     locks: Mutex<Locks>,
-    /// Whether anybody is locked: mostly nobody is, and no sign-in looks further.
+    /// `true` if anybody is locked: mostly nobody is, and no sign-in looks further.
     any: AtomicBool,
     /// Orders that other nodes were not told of.
     untold: Mutex<Vec<Lock>>,
-    /// What is not in the file yet, and the turn of who writes it.
-    unwritten: Mutex<bool>,
+    /// Counts changes.
+    changes: AtomicU64,
+    /// The change that the file has, and the turn of whoever writes it.
+    written: Mutex<u64>,
 }
 
 impl LockedUsers {
@@ -44,19 +46,19 @@ impl LockedUsers {
         let locks = read(&path)?;
         let any = AtomicBool::new(locks.locked().next().is_some());
         let untold = Mutex::new(locks.orders().cloned().collect());
-        Ok(Self { path, locks: Mutex::new(locks), any, untold, unwritten: Mutex::new(false) })
+        Ok(Self { path, locks: Mutex::new(locks), any, untold, changes: AtomicU64::new(0), written: Mutex::new(0) })
     }
 
     fn locks(&self) -> MutexGuard<'_, Locks> {
         self.locks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the user, by canonical name, is locked.
+    /// Returns whether the user, by canonical name, is locked.
     pub fn is_locked(&self, user: &str) -> bool {
         self.any.load(Ordering::Acquire) && self.locks().is_locked(user)
     }
 
-    /// Whether anybody is locked.
+    /// Returns whether anybody is locked.
     pub fn any(&self) -> bool {
         self.any.load(Ordering::Acquire)
     }
@@ -77,7 +79,7 @@ impl LockedUsers {
         self.untold.lock().unwrap_or_else(PoisonError::into_inner).iter().take(most).cloned().collect()
     }
 
-    /// They know these.
+    /// Notes that they know these.
     pub fn told(&self, orders: &[Lock]) {
         self.untold.lock().unwrap_or_else(PoisonError::into_inner).retain(|lock| !orders.contains(lock));
     }
@@ -123,7 +125,7 @@ impl LockedUsers {
 
     fn changed(&self, locks: &Locks) {
         self.any.store(locks.locked().next().is_some(), Ordering::Release);
-        *self.unwritten.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Writes down what changed since the last time: a new file in place of the old one. It blocks on the disk.
@@ -132,20 +134,19 @@ impl LockedUsers {
     ///
     /// The file cannot be written; the next call tries again.
     pub fn persist(&self) -> io::Result<()> {
-        // Locks are taken first by everybody who takes both.
-        let text = {
+        // Taken first, so that an older list never takes the place of a newer.
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let (changes, text) = {
             let locks = self.locks();
-            let mut unwritten = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
-            if !std::mem::take(&mut *unwritten) {
+            let changes = self.changes.load(Ordering::Acquire);
+            if *written == changes {
                 return Ok(());
             }
-            text(&locks)
+            (changes, text(&locks))
         };
-        let written = write(&self.path, &text);
-        if written.is_err() {
-            *self.unwritten.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        }
-        written
+        durable::replace(&self.path, text.as_bytes())?;
+        *written = changes;
+        Ok(())
     }
 }
 
@@ -153,18 +154,6 @@ impl LockedUsers {
 fn text(locks: &Locks) -> String {
     let line = |lock: &Lock| serde_json::to_string(lock).map(|line| line + "\n").unwrap_or_default();
     locks.orders().map(line).collect()
-}
-
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let fresh = path.with_extension("new");
-    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&fresh, path)?;
-    if let Some(dir) = path.parent() {
-        fs::File::open(dir)?.sync_all()?;
-    }
-    Ok(())
 }
 
 fn read(path: &Path) -> io::Result<Locks> {
@@ -185,7 +174,7 @@ fn read(path: &Path) -> io::Result<Locks> {
 }
 
 impl Node {
-    /// Whether an operator has locked the user of this User-Name.
+    /// Returns whether an operator has locked the user of this User-Name.
     pub fn is_locked(&self, user_name: &[u8], setting: &Setting) -> bool {
         self.locks.any() && setting.canonical(user_name).is_some_and(|user| self.locks.is_locked(&user))
     }
@@ -206,7 +195,7 @@ impl Node {
         Ok(if let Outcome::Ended(count) = outcome { count } else { 0 })
     }
 
-    /// The same, where nobody is there to hear of it: it is logged.
+    /// Does the same where nobody is there to hear of it: it is logged.
     pub async fn end_attempts_or_tell(&self, user: Arc<str>, reason: Reason) {
         match self.end_attempts(user.clone(), reason).await {
             Ok(0) => {}
@@ -248,6 +237,24 @@ mod tests {
         let again = LockedUsers::load(dir.path()).unwrap();
         assert!(again.is_locked("al\"ice\n") && !again.is_locked("bob"));
         assert_eq!(again.to_tell(9).len(), 2, "others may not know what was ordered just before it died");
+    }
+
+    #[test]
+    fn writers_take_turns() {
+        let dir = tempfile::tempdir().unwrap();
+        let users = LockedUsers::load(dir.path()).unwrap();
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let users = &users;
+                scope.spawn(move || {
+                    for number in 0..50 {
+                        users.order(format!("user{thread}-{number}").into(), true, at(1)).unwrap();
+                        users.persist().unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(LockedUsers::load(dir.path()).unwrap().locked().len(), 200);
     }
 
     #[test]

@@ -93,6 +93,24 @@ fn open_challenge_ends() {
     nas.ask(&answer(&token.code(0), &challenge)).expect(Code::ACCESS_ACCEPT);
 }
 
+/// The disk may be full when somebody is to be shut out.
+#[test]
+fn disk_that_fails_leaves_nothing_open() {
+    let token = SoftToken::hotp("alice");
+    let gateway = Setup::new().user("alice", PASSWORD).token(&token).start();
+    let mut nas = gateway.nas();
+    let challenge = ask(&mut nas, "alice").expect(Code::ACCESS_CHALLENGE);
+    // The new file cannot be made.
+    std::fs::create_dir(gateway.path("state").join("locked-users.new")).expect("the folder is ours");
+    let output = gateway.run(&["lock", "alice", "--config", "orthrus.toml"], "");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    assert!(!output.status.success() && said.contains("alice is locked, but state_dir cannot be written"), "{said}");
+    // Unlocked again, so that only what was open is shut.
+    gateway.run(&["unlock", "alice", "--config", "orthrus.toml"], "");
+    nas.ask(&Request::access("alice").password(&token.code(0)).state(&challenge)).expect(Code::ACCESS_REJECT);
+    assert_eq!(gateway.metrics().refused("challenge_burnt"), 1);
+}
+
 #[test]
 fn prompt_that_is_out_ends() {
     let cloud = Cloud::start(Settings::default());

@@ -24,7 +24,15 @@ pub(super) async fn order(node: &Arc<Node>, user: &str, locked: bool) -> Answer 
     if let Err(full) = node.locks.order(user.clone(), locked, clock::now()) {
         return Answer::Error(full.to_string());
     }
-    // In force already, here and soon elsewhere: whatever fails from here on is told beside that.
+    // In force here already. What is open ends first: a disk that fails must not leave it open.
+    let ended = match locked {
+        // While the store is lost only this node's copies are ended.
+        true => {
+            let ended = node.end_attempts(user.clone(), Reason::LockedByOperator).await.ok();
+            ended.filter(|_| !node.store.health().lost)
+        }
+        false => Some(0),
+    };
     let writer = node.clone();
     let written = actix_rt::task::spawn_blocking(move || writer.locks.persist()).await;
     if !matches!(written, Ok(Ok(()))) {
@@ -34,14 +42,6 @@ pub(super) async fn order(node: &Arc<Node>, user: &str, locked: bool) -> Answer 
              written once a second until that works"
         ));
     }
-    let ended = match locked {
-        // While the store is lost only this node's copies are ended.
-        true => {
-            let ended = node.end_attempts(user.clone(), Reason::LockedByOperator).await.ok();
-            ended.filter(|_| !node.store.health().lost)
-        }
-        false => Some(0),
-    };
     let shared = node.store.is_shared();
     Answer::Locked { node: node.owner().node.to_string(), user: user.to_string(), locked, ended, shared }
 }
