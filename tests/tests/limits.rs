@@ -255,7 +255,6 @@ fn redis_nodes_share_the_brake() {
 
 /// Two NASes; the hash of one user is cheap, and that of most is not.
 fn floods(setup: Setup) -> (Gateway, Client) {
-    let other: IpAddr = Ipv4Addr::new(127, 0, 0, 2).into();
     let slow = "m=65536,t=8,p=1";
     let gateway = setup
         .client("other", &["127.0.0.2"], SECRET)
@@ -264,8 +263,13 @@ fn floods(setup: Setup) -> (Gateway, Client) {
         .users(&format!("[[users]]\nname = \"hashed\"\npassword = \"{HASH}\"\n"))
         .set("limits.password_checks", 1)
         .start();
-    let nas = Client::at(other, gateway.address(), SECRET).patience(Duration::from_secs(60));
+    let nas = other_nas(&gateway);
     (gateway, nas)
+}
+
+fn other_nas(gateway: &Gateway) -> Client {
+    let other: IpAddr = Ipv4Addr::new(127, 0, 0, 2).into();
+    Client::at(other, gateway.address(), SECRET).patience(Duration::from_secs(60))
 }
 
 /// Passwords of users who do not exist, each of which costs the hash that most users cost.
@@ -309,8 +313,10 @@ fn taken_permits_leave_other_nas_served() {
 
 #[test]
 fn waiting_refusals_leave_room_for_others() {
+    // No password here costs a hash: all are decided long before the first refusal leaves.
     let setup = setup().set("attempts.reject_delay", "5s").set("limits.delayed_rejects", 4);
-    let (gateway, mut nas) = floods(setup);
+    let gateway = setup.client("other", &["127.0.0.2"], SECRET).start();
+    let mut nas = other_nas(&gateway);
     let mut guesser = gateway.nas();
     for number in 0..10 {
         let sent = guesser.encode(&access("alice", "a guess", &format!("station-{number}")));
