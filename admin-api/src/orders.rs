@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 /// The longest body, in octets.
 const LONGEST_BODY: usize = 4_096;
-/// How long a body may take to come.
+/// Longest time that a body may take to come.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// As `drain_deadline` of the configuration.
 const DEADLINES: RangeInclusive<u64> = 1..=600;

@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 /// Connections that were told to end, and have not yet.
 const ENDING: usize = 32;
 
-/// How long somebody may take to hang up.
+/// Longest time that somebody may take to hang up.
 const GOODBYE: Duration = Duration::from_secs(1);
 
 pub(crate) type Admin = (Option<ServerHandle>, Option<SocketAddr>);

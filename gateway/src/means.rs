@@ -1,4 +1,4 @@
-//! What this process needs of its machine beside processor time: descriptors and threads. Whoever floods a door may use them up, and
+//! Descriptors and threads: what this process needs of its machine beside processor time. Whoever floods a door may use them up, and
 //! what then fails says nothing of who signs in: sign-ins are left unanswered, and the node is not ready, until there is enough again.
 
 use crate::clock;
@@ -15,10 +15,10 @@ use std::time::Duration;
 /// Descriptors that must be to be had for a node that is ready: a prompt or a connection to the store takes one or two at a time.
 const SPARE: usize = 8;
 
-/// How long a lack that was met counts: whoever made room may be crowded out again at once.
+/// Time for which a lack that was met counts: whoever made room may be crowded out again at once.
 const LATELY: Duration = Duration::from_secs(2);
 
-/// When something was lacking last, in µs; 0: never. Of the whole process, as its limits are.
+/// Time at which something was lacking last, in µs; 0: never. Of the whole process, as its limits are.
 static LACKED: AtomicU64 = AtomicU64::new(0);
 
 /// Notes that something was lacking.
@@ -41,7 +41,7 @@ fn tells_of_lack(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
-/// Whether an error, or one of its causes, says that something was lacking, which is noted.
+/// Returns whether an error, or one of its causes, says that something was lacking, which is noted.
 pub(crate) fn is_behind(error: &(dyn Error + 'static)) -> bool {
     let lack = tells_of_lack(error);
     if lack {
@@ -55,7 +55,7 @@ pub(crate) fn or_lack(reason: Reason) -> Reason {
     if look(1).is_err() { Reason::NodeExhausted } else { reason }
 }
 
-/// What readiness says of it: what is wrong and what to do.
+/// Tells readiness what is wrong and what to do.
 pub(crate) fn trouble() -> Result<(), String> {
     look(SPARE)
 }

@@ -113,7 +113,7 @@ fn drained(gateway: &Gateway) {
     gateway.await_metrics("the spool is empty", |metrics| metrics.count("orthrus_accounting_spool_bytes", &[]) == 0);
 }
 
-/// What proves somebody does not travel on, and a record with faults of its values is recorded like any other.
+/// Proofs of somebody do not travel on, and a record with faults of its values is recorded like any other.
 #[test]
 fn forwarded_record_keeps_secrets_back() {
     let upstream = UdpSocket::bind((own_address(), 0)).unwrap();

@@ -84,7 +84,7 @@ fn rows_name_tests_that_exist() {
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
-/// What is wrong with the table of attackers, whose tests are to be found among `tests`.
+/// Faults of the table of attackers, whose tests are to be found among `tests`.
 fn unheld(page: &str, tests: &BTreeSet<String>) -> Vec<String> {
     let rows = page.lines().skip_while(|line| !line.starts_with("| Attacker |")).skip(2);
     let mut faults = Vec::new();

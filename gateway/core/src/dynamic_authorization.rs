@@ -66,7 +66,7 @@ pub fn encode(
     encode_request(order.code(), identifier, [0; 16], &attributes, secret, true)
 }
 
-/// What a CoA-Request must not ask for: what names the session or the NAS, which a change cannot be (RFC 5176 §3.6, note 1), and what is
+/// Attributes that a CoA-Request must not change: what names the session or the NAS, which a change cannot be (RFC 5176 §3.6, note 1), and what is
 /// the packet's own.
 const NO_CHANGES: [u8; 18] = [
     attribute::USER_NAME,
@@ -92,7 +92,7 @@ const NO_CHANGES: [u8; 18] = [
 /// Authorize-Only, a value of Service-Type.
 const AUTHORIZE_ONLY: [u8; 4] = [0, 0, 0, 17];
 
-/// Why `changes` cannot be asked for.
+/// Checks whether a NAS may be asked for `changes`.
 ///
 /// # Errors
 ///

@@ -522,7 +522,7 @@ reasons! {
 }
 
 impl Reason {
-    /// Whether it says nothing of who signs in, only that this node could not see to it just now. Then nobody is refused: the NAS asks
+    /// Returns whether it says nothing of who signs in, only that this node could not see to it just now. Then nobody is refused: the NAS asks
     /// again, or another node.
     pub const fn is_lack(self) -> bool {
         matches!(self, Self::NodeExhausted | Self::PasswordQueueFull)

@@ -278,7 +278,7 @@ fn session(found: &Found) -> Session {
     }
 }
 
-/// What accounting must not carry (RFC 2866 §4.1, RFC 3579 §3.3): it proves somebody, or belongs to a conversation. A secret that a NAS
+/// Attributes that accounting must not carry (RFC 2866 §4.1, RFC 3579 §3.3): it proves somebody, or belongs to a conversation. A secret that a NAS
 /// put into a record by mistake does not travel on under another one's key.
 const KEPT_BACK: [u8; 7] = [
     attribute::USER_PASSWORD,

@@ -54,7 +54,7 @@ pub struct Exchange {
     elsewhere: Option<Rc<Watch>>,
     /// How often it found nobody who drives a prompt of this node.
     looks: u8,
-    /// What it is to other nodes.
+    /// Its kind, as other nodes are concerned.
     kind: Packets,
     /// Other nodes know that this one has the packet.
     ticket: Option<Ticket>,

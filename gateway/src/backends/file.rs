@@ -32,7 +32,7 @@ pub struct FileFactor {
     pool: Arc<HashingPool>,
     /// Users may change their passwords, and a new one has at least so many characters.
     change: Option<usize>,
-    /// Who changes a password.
+    /// Turn of whoever changes a password.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
 

@@ -203,9 +203,9 @@ pub enum Answer {
         node: String,
         /// The canonical name.
         user: String,
-        /// Whether the user is locked now.
+        /// `true` if the user is locked now.
         locked: bool,
-        /// How many attempts and challenges were ended; `None`: the store cannot be reached, and other nodes do not know yet.
+        /// Number of attempts and challenges that were ended; `None`: the store cannot be reached, and other nodes do not know yet.
         ended: Option<usize>,
         /// Other nodes follow.
         shared: bool,
@@ -219,7 +219,7 @@ pub enum Answer {
 pub struct LockLine {
     /// The canonical name.
     pub user: String,
-    /// When the order was given, in seconds since the Unix epoch.
+    /// Time of the order, in seconds since the Unix epoch.
     pub since: u64,
 }
 

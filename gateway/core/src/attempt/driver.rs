@@ -105,7 +105,7 @@ pub enum Effect {
     Offer(CodeWanted),
     /// Something is in the store: whoever waits is to look. The driver has ended.
     End,
-    /// For this reason nobody was prompted, and the attempt is gone: whoever waits is told. The driver has ended.
+    /// Tells whoever waits that nobody was prompted, for this reason, and that the attempt is gone. The driver has ended.
     NotBegun(Reason),
     /// Tell.
     Emit(Event),

@@ -220,7 +220,7 @@ pub enum Change {
     Lift,
     /// End every attempt and challenge of the user: the user is locked, or may no longer sign in. Of the key only the user counts.
     End {
-        /// What packets that wait are refused with.
+        /// Reason that packets that wait are refused with.
         reason: Reason,
     },
 }

@@ -38,7 +38,7 @@ pub struct RawAdmin {
     /// nobody keeps a scraper out. Each takes two descriptors. Too few, and scrapers that come together disturb each other.
     #[schemars(range(min = 4, max = 4096), extend("x-reload" = "no"))]
     pub connections: u64,
-    /// How long somebody may take to say what they want.
+    /// Longest time that somebody may take to say what they want.
     #[schemars(extend("x-min" = "100ms", "x-max" = "30s", "x-reload" = "no"))]
     pub request_timeout: Span,
 }
@@ -69,7 +69,7 @@ pub struct Admin {
     pub token: Option<Secret>,
     /// Connections that may be open.
     pub connections: usize,
-    /// How long a request may take to come.
+    /// Longest time that a request may take to come.
     pub request_timeout: Duration,
 }
 

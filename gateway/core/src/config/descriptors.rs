@@ -1,11 +1,11 @@
-//! How many descriptors a node needs: each socket, file and connection takes one.
+//! Number of descriptors that a node needs: each socket, file and connection takes one.
 
 use super::{Config, SecondFactorKind};
 
 /// Files that are open or read for a while, the log, the journal, and what the runtimes of other threads take.
 const OTHERS: usize = 96;
 
-/// What the runtime of one thread that serves takes.
+/// Descriptors that the runtime of one thread that serves takes.
 const OF_THREAD: usize = 4;
 
 /// Connections to one provider beside those that prompts wait on: idle ones, and those that are being opened.

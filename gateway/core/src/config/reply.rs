@@ -106,7 +106,7 @@ fn item(
     }
 }
 
-/// Why a policy may not set an attribute, and what to do instead. `data` says that its values come from the user's and the group's
+/// Returns why a policy may not set an attribute, and what to do instead. `data` says that its values come from the user's and the group's
 /// data alone.
 fn refusal(def: &AttributeDef, outcome: Outcome, data: bool) -> Option<(&'static str, &'static str)> {
     const BY_PROTOCOL: [u8; 8] = [

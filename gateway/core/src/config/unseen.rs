@@ -1,9 +1,9 @@
-//! What cannot be seen in a file, and is taken literally all the same: a space at the end of a secret, a mark of byte order, a
+//! Characters that cannot be seen in a file, and are taken literally all the same: a space at the end of a secret, a mark of byte order, a
 //! character without width that came with a copied text.
 
 use super::report::Report;
 
-/// What nobody sees in this text, in words that tell nothing else of it. Octets that are not UTF-8 are taken as they are.
+/// Describes what nobody sees in this text, in words that tell nothing else of it. Octets that are not UTF-8 are taken as they are.
 pub(super) fn what(octets: &[u8]) -> Option<&'static str> {
     let text = String::from_utf8_lossy(octets);
     let text = zeroize::Zeroizing::new(text.into_owned());

@@ -229,14 +229,14 @@ pub enum Effect {
     Emit(Event),
 }
 
-/// What a packet is to other nodes.
+/// Kind of a packet, as other nodes are concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packets {
-    /// It begins a sign-in.
+    /// Beginning of a sign-in.
     Beginning,
-    /// It brings back a State of this cluster, which serves once: only nodes that know of each other's replies can repeat one.
+    /// Answer under a State of this cluster, which serves once: only nodes that know of each other's replies can repeat one.
     Answer,
-    /// It brings a State that this cluster did not make: every node refuses it by itself, and none hears of it from another. So nobody
+    /// Answer under a State that this cluster did not make: every node refuses it by itself, and none hears of it from another. So nobody
     /// writes into the store by guessing.
     Forged,
 }
@@ -269,7 +269,7 @@ struct Facts {
     key: AttemptKey,
     id: AttemptId,
     begun: Timestamp,
-    /// What the packet brings back; `None` inside: this cluster did not make it.
+    /// State that the packet brings back; `None` inside: this cluster did not make it.
     state: Option<Option<State>>,
     first_factor: Option<Arc<str>>,
     second_factor: Option<Arc<str>>,
@@ -379,7 +379,7 @@ impl Exchange {
         self.facts.id
     }
 
-    /// What other nodes are to know of the packet before it is looked at.
+    /// Returns what other nodes are to know of the packet before it is looked at.
     pub const fn kind(&self) -> Packets {
         self.kind
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 /// The most users that can be locked at once. An operator who needs more disables them at their source.
 pub const MOST: usize = 10_000;
 
-/// How long it is remembered that a user was unlocked, so that a node that was away meanwhile does not bring the lock back.
+/// Time for which it is remembered that a user was unlocked, so that a node that was away meanwhile does not bring the lock back.
 pub const UNLOCKED_IS_KNOWN: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// The newest order about one user.
@@ -18,9 +18,9 @@ pub const UNLOCKED_IS_KNOWN: Duration = Duration::from_secs(90 * 24 * 3600);
 pub struct Lock {
     /// The canonical name.
     pub user: Arc<str>,
-    /// Whether the user is locked; otherwise it was unlocked.
+    /// `true` to lock the user, `false` to unlock.
     pub locked: bool,
-    /// When the order was given.
+    /// Time of the order.
     pub at: Timestamp,
 }
 
@@ -63,7 +63,7 @@ pub struct Locks {
 }
 
 impl Locks {
-    /// Whether the user, by canonical name, is locked.
+    /// Returns whether the user, by canonical name, is locked.
     pub fn is_locked(&self, user: &str) -> bool {
         self.users.get(user).is_some_and(|lock| lock.locked)
     }

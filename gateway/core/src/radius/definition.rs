@@ -43,7 +43,7 @@ pub enum AttributeNumber {
     },
 }
 
-/// How deep TLVs may lie within each other.
+/// Depth to which TLVs may lie within each other.
 pub const DEEPEST: usize = 4;
 
 /// An attribute in which others may lie.
@@ -103,19 +103,19 @@ impl AttributeNumber {
     }
 }
 
-/// How a vendor writes type and length inside Vendor-Specific.
+/// Widths of type and length inside a vendor's Vendor-Specific.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// Octets of the type: 1, 2 or 4.
     pub kind: u8,
     /// Octets of the length: 0, 1 or 2.
     pub length: u8,
-    /// Whether an octet stands behind the length whose first bit says that the value goes on in the next attribute (WiMAX).
+    /// `true` where an octet stands behind the length whose first bit says that the value goes on in the next attribute (WiMAX).
     pub continued: bool,
 }
 
 impl Layout {
-    /// What RFC 2865 §5.26 recommends.
+    /// Layout that RFC 2865 §5.26 recommends.
     pub const PLAIN: Self = Self { kind: 1, length: 1, continued: false };
 
     /// Octets before the value.
@@ -183,7 +183,7 @@ impl AttributeNumber {
         Self::ExtendedVendor { kind, vendor, number: decimal(parts.next().ok_or(NotANumber)?)? }.within(parts)
     }
 
-    /// What the rest of a number says: a TLV within a TLV for each part.
+    /// Rest of a number: a TLV within a TLV for each part.
     fn within<'a>(self, parts: impl Iterator<Item = &'a str>) -> Result<Self, NotANumber> {
         let mut number = self;
         for part in parts {
@@ -304,7 +304,7 @@ pub struct AttributeDef {
     pub has_tag: bool,
     /// How its value is protected.
     pub hiding: Hiding,
-    /// How its vendor writes type and length.
+    /// Layout of its vendor's type and length.
     pub layout: Layout,
     /// Names of values, where they are numbers: for [`DataType::Enum`], and the narrow and the signed ones.
     pub values: Vec<(Cow<'static, str>, u32)>,
@@ -329,7 +329,7 @@ impl AttributeDef {
         self.hiding != Hiding::Open
     }
 
-    /// Whether its values are numbers that may have names.
+    /// Returns whether its values are numbers that may have names.
     pub(crate) fn is_numeric(&self) -> bool {
         use DataType::{Byte, Enum, Integer, Short, Signed};
         matches!(self.data_type, Enum | Integer | Byte | Short | Signed)

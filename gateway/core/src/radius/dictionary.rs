@@ -34,9 +34,9 @@ pub struct Dictionary {
     numbers: HashMap<AttributeNumber, usize>,
     /// A vendor may have several names.
     vendors: Vec<(Cow<'static, str>, u32)>,
-    /// How vendors write types and lengths, where it is not the way of RFC 2865 §5.26.
+    /// Layouts of vendors' types and lengths, where it is not the way of RFC 2865 §5.26.
     layouts: HashMap<u32, Layout>,
-    /// How many of `attributes` are the product's: what a file says changes none of them.
+    /// Number of `attributes` that are the product's: what a file says changes none of them.
     own: usize,
     /// Type octets of attributes in which TLVs may stand, a bit for each: most packets have none.
     tlvs: [u64; 4],
@@ -89,14 +89,14 @@ impl Dictionary {
         self.vendors.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, number)| *number)
     }
 
-    /// Whether other attributes lie within this one.
+    /// Returns whether other attributes lie within this one.
     pub(crate) fn is_tlv(&self, number: AttributeNumber) -> bool {
         let (word, bit) = octet(number);
         self.tlvs.get(word).is_some_and(|octets| octets & bit != 0)
             && self.by_number(number).is_some_and(|def| def.data_type == DataType::Tlv)
     }
 
-    /// How a vendor writes types and lengths.
+    /// Returns the layout of a vendor's types and lengths.
     pub fn layout(&self, vendor: u32) -> Layout {
         if self.layouts.is_empty() {
             return Layout::PLAIN;
@@ -284,7 +284,7 @@ fn octet(number: AttributeNumber) -> (usize, u64) {
     (usize::from(kind / 64), 1 << (kind % 64))
 }
 
-/// Whether there can be such an attribute.
+/// Returns whether there can be such an attribute.
 fn check(def: &AttributeDef) -> Result<(), &'static str> {
     check_name(&def.name)?;
     let tagged = matches!(def.data_type, DataType::Integer | DataType::Enum | DataType::Text | DataType::String);

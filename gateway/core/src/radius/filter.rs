@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 const OCTETS: usize = 32;
 
-/// What is told of a text that is none.
+/// Error text for a word that is none.
 const EXPECTED: &str = "a filter such as \"ip in forward tcp dstport = 80\", or 32 octets such as 0x0101…";
 
 const COMPARISONS: [&str; 4] = ["<", "=", ">", "!="];
@@ -55,7 +55,7 @@ fn read(text: &str) -> Option<[u8; OCTETS]> {
     Some(filter.0)
 }
 
-/// Whether the word is the second of two.
+/// Returns whether the word is the second of two.
 fn one_of(words: [&str; 2], word: &str) -> Option<bool> {
     words.contains(&word).then(|| words[1] == word)
 }

@@ -10,15 +10,15 @@ use super::{Attribute, Attributes, attribute};
 /// Says that a value goes on in the next attribute: in the flags of the long extended formats, and in WiMAX's octet.
 const MORE: u8 = 0x80;
 
-/// What stands before a value.
+/// Octets that stand before a value.
 struct Head {
     /// With the lengths that they have where no value follows.
     octets: Vec<u8>,
     /// Places of the lengths in `octets`; of lengths of two octets, those of the second.
     lengths: Vec<usize>,
-    /// How much of it is repeated where a value goes on in the next attribute.
+    /// Number of its octets that are repeated where a value goes on in the next attribute.
     repeated: usize,
-    /// Where it says that the value goes on.
+    /// Place of the octet that says that the value goes on.
     more: Option<usize>,
 }
 
@@ -67,7 +67,7 @@ impl Head {
         Self { repeated: octets.len(), octets, lengths, more }
     }
 
-    /// Whether an attribute begins like this, whatever its lengths.
+    /// Returns whether an attribute begins like this, whatever its lengths.
     fn begins(&self, attribute: &[u8]) -> bool {
         attribute.len() >= self.octets.len()
             && self.octets.iter().zip(attribute).enumerate().all(|(at, (a, b))| self.lengths.contains(&at) || a == b)

@@ -15,7 +15,7 @@ const MARK: [u8; 2] = [0, 0];
 /// A value that waits to be hidden.
 pub(super) struct Hidden {
     hiding: Hiding,
-    /// Where its octets will stand in the list.
+    /// Place of its octets in the list.
     place: usize,
     value: Secret,
 }
@@ -32,7 +32,7 @@ impl Hidden {
         Ok(Self { hiding, place: 0, value: Secret::new(value.to_vec()) })
     }
 
-    /// How long it is once it is hidden.
+    /// Length once it is hidden.
     pub(super) fn octets(&self) -> usize {
         let clear = self.value.expose().len();
         match self.hiding {

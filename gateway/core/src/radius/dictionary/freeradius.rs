@@ -343,7 +343,7 @@ fn beside(path: &Path, name: &str) -> Option<PathBuf> {
     inside.then(|| path.parent().unwrap_or(Path::new("")).join(name))
 }
 
-/// What stands behind the type of an attribute.
+/// Flags behind the type of an attribute.
 struct Flags<'a> {
     has_tag: bool,
     hiding: Hiding,
@@ -375,7 +375,7 @@ impl<'a> Flags<'a> {
     }
 }
 
-/// What `format=1,1` says.
+/// Reads what `format=1,1` says.
 fn layout(format: &str) -> Option<Layout> {
     let (key, value) = format.split_once('=')?;
     if !key.eq_ignore_ascii_case("format") {
