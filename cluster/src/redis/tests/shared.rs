@@ -14,14 +14,24 @@ async fn redis_a_push_costs_four_round_trips() {
     node.ready().await;
     // The first of all is the one that brings the script.
     epoch(node.apply("first", claim_by("a", 1)).await);
+    // Signs of life are counted too, and one may fall into a push: never into each of five.
+    let mut costs = Vec::new();
+    for user in ["alice", "bob", "carol", "dave", "erin"] {
+        costs.push(push(&node, user).await);
+    }
+    assert_eq!(costs.iter().min(), Some(&4), "{costs:?}");
+}
+
+/// Round trips of one push, from claim to outcome.
+async fn push(node: &Node, user: &str) -> u64 {
     let before = node.store.shared.stats.round_trips.get();
-    let epoch = epoch(node.apply("alice", claim_by("a", 1)).await);
-    assert_eq!(node.apply("alice", Change::Await { epoch, session: [1].into() }).await, Ok(Outcome::Done));
+    let epoch = epoch(node.apply(user, claim_by("a", 1)).await);
+    assert_eq!(node.apply(user, Change::Await { epoch, session: [1].into() }).await, Ok(Outcome::Done));
     let to = Some(PacketDigest([1; 16]));
-    assert_eq!(node.apply("alice", passed(epoch)).await, Ok(Outcome::Committed { to }));
+    assert_eq!(node.apply(user, passed(epoch)).await, Ok(Outcome::Committed { to }));
     let collect = Change::Collect { epoch, packet: PacketDigest([1; 16]), challenge: None };
-    assert!(matches!(node.apply("alice", collect).await, Ok(Outcome::Collected { verdict: Settled::Passed, .. })));
-    assert_eq!(node.store.shared.stats.round_trips.get() - before, 4);
+    assert!(matches!(node.apply(user, collect).await, Ok(Outcome::Collected { verdict: Settled::Passed, .. })));
+    node.store.shared.stats.round_trips.get() - before
 }
 
 #[tokio::test]
